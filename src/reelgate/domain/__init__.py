@@ -1,0 +1,1 @@
+"""Pure vocabulary and rules of the product. Standard library only, no I/O."""

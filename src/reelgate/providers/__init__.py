@@ -1,0 +1,1 @@
+"""One file per upstream: translate, submit, poll, fetch. No money, no time, no storage."""

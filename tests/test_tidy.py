@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "src" / "reelgate"
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "reelgate"
 
 LINE_CHARS_MAX = 100
 FUNCTION_LINES_MAX = 60
@@ -428,3 +430,23 @@ def test_the_tables_name_what_exists(sources: list[Source]) -> None:
     missing += [pattern for pattern in MONEY if not any(s.is_any_of(pattern) for s in sources)]
     if missing:
         pytest.fail(f"MONEY or VENDORS name what is not there: {sorted(missing)}", pytrace=False)
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_the_locks_hold_hashes_and_no_address(lock: str) -> None:
+    """They work with any index, and with pip as well as uv."""
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    assert not re.search(r"://|^--|@ ", text, re.MULTILINE)
+    pins = re.split(r"\n(?=\S)", text.strip())
+    assert [pin for pin in pins if not re.match(r"[\w.-]+==\S+.*\\\n    --hash=sha256:", pin)] == []
+
+
+def test_the_locks_hold_what_the_project_asks_for() -> None:
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    groups = asked["dependency-groups"]
+    run = asked["project"]["dependencies"] + groups["build"]
+    for lock, wanted in {"requirements": run, "requirements-dev": run + groups["dev"]}.items():
+        text = (ROOT / f"{lock}.lock").read_text(encoding="utf-8")
+        names = set(re.findall(r"^([\w.-]+)==", text, re.MULTILINE))
+        missing = [name for name in wanted if re.split(r"[^\w.-]", name)[0] not in names]
+        assert not missing, f"{lock}.lock is older than pyproject.toml: make lock"

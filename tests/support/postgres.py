@@ -152,6 +152,7 @@ def _prepare(home: Path, identity: _Identity) -> _Cluster:
     """Make a data directory that belongs to the server's user."""
     cluster = _Cluster(_binaries(home, identity), home, identity, secrets.token_hex(16))
     password_file = home / "password"
+    password_file.touch(mode=0o600)
     password_file.write_text(cluster.password)
     if identity.uid is not None and identity.gid is not None:
         os.chown(home, identity.uid, identity.gid)
@@ -186,16 +187,21 @@ def _binaries(home: Path, identity: _Identity) -> Path:
         raise PostgresUnavailableError(
             f"no PostgreSQL to test with: run `make setup`, or set {SERVER_URL_VARIABLE}"
         )
-    install = Path(package.submodule_search_locations[0]) / "pginstall"
-    if _runs(install / "bin", identity):
-        return install / "bin"
+    installed = Path(package.submodule_search_locations[0])
+    programs = installed / "pginstall" / "bin"
+    if _runs(programs, identity):
+        return programs
     # The checkout is below a directory that is closed to others, such as /root.
-    home.chmod(0o755)
-    copy = home / "install"
-    shutil.copytree(install, copy, ignore=shutil.ignore_patterns("*.a", "include"), symlinks=True)
-    if not _runs(copy / "bin", identity):
-        raise PostgresUnavailableError(f"cannot run {copy / 'bin' / 'postgres'}")
-    return copy / "bin"
+    copy = home / installed.name
+    libraries = f"{installed.name}.libs"  # beside the package on Linux, inside it on macOS
+    shutil.copytree(installed, copy, ignore=shutil.ignore_patterns("*.a", "include"))
+    if (installed.parent / libraries).exists():
+        shutil.copytree(installed.parent / libraries, home / libraries)
+    programs = copy / "pginstall" / "bin"
+    home.chmod(0o711)
+    if not _runs(programs, identity):
+        raise PostgresUnavailableError(f"cannot run {programs / 'postgres'} as another user")
+    return programs
 
 
 def _runs(programs: Path, identity: _Identity) -> bool:

@@ -42,7 +42,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "apsw": ("store/",),
     "av": ("media/", "providers/sandbox"),
     "click": ("cli/",),
-    "msgspec": ("api/", "cli/", "flows/", "net/", "providers/", "store/"),
+    "msgspec": ("api/", "cli/", "flows/", "net/", "providers/", "settings.py", "store/"),
     "numpy": ("media/", "providers/sandbox"),
     "psycopg": ("store/",),
     "pydantic": ("settings.py",),

@@ -147,7 +147,7 @@ def _given_inputs(draft: Draft) -> list[Inputs]:
 def _operation(
     draft: Draft, model: ModelSpec, found: list[Problem]
 ) -> Operation | None:
-    """The stated or inferred operation; None when that can't be told, with the reason in `found`."""
+    """The stated or inferred operation; None, with the reason in `found`, when unclear."""
     given = _given_inputs(draft)
     if draft.operation is not None:
         return _stated_operation(draft, model, given, found)

@@ -42,11 +42,9 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "apsw": ("store/",),
     "av": ("media/", "providers/sandbox"),
     "click": ("cli/",),
-    "msgspec": ("api/", "cli/", "flows/", "net/", "providers/", "settings.py", "store/"),
+    "msgspec": ("api/", "cli/", "flows/", "net/", "providers/", "settings", "store/"),
     "numpy": ("media/", "providers/sandbox"),
     "psycopg": ("store/",),
-    "pydantic": ("settings.py",),
-    "pydantic_settings": ("settings.py",),
     "python_multipart": ("api/",),
     "rich": ("cli/",),
     "starlette": ("api/", "app.py"),
@@ -195,7 +193,7 @@ def only_the_store_speaks_sql(source: Source) -> Findings:
 
 
 def only_settings_read_the_environment(source: Source) -> Findings:
-    if source.is_under("settings.py", "cli/"):
+    if source.is_under("settings", "cli/"):
         return
     for node in source.nodes():
         names = [node.attr] if isinstance(node, ast.Attribute) else []
@@ -203,7 +201,7 @@ def only_settings_read_the_environment(source: Source) -> Findings:
             names = [alias.name for alias in node.names]
         for name in names:
             if name in {"environ", "environb", "getenv"}:
-                yield node.lineno, f"os.{name}: a setting comes as an argument (settings.py)"
+                yield node.lineno, f"os.{name}: a setting comes as an argument (settings)"
 
 
 def modules_say_what_they_are(source: Source) -> Findings:

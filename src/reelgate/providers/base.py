@@ -66,6 +66,7 @@ class Cause(StrEnum):
     BAD_CREDENTIALS = "bad_credentials"
     MODEL_UNAVAILABLE = "model_unavailable"
     ZERO_DATA_RETENTION = "zero_data_retention"
+    JOB_UNKNOWN = "job_unknown"
     UNREADABLE = "unreadable"
 
 
@@ -135,11 +136,16 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """No answer about the job; ask again later. `detail` is for the operator's log only."""
+    """No answer about the job; ask again later. `detail` is for the operator's log only.
+
+    `if_repeated` comes with `Cause.JOB_UNKNOWN`: the upstream refuses the question itself, which
+    right after a submit may pass, and is the verdict when it keeps saying so for a minute.
+    """
 
     cause: Cause
     detail: str
     retry_after_ms: int | None = None
+    if_repeated: Failed | None = None
 
 
 PollAnswer = Pending | Done | Failed | Trouble
@@ -184,6 +190,7 @@ class CheckReport:
 class Provider(Protocol):
     """One upstream. Methods never raise for what an upstream does: they answer.
 
+    Only what a job's `load` raises passes through `submit`, before anything was sent.
     `repeat_safe`: submitting the same `task_id` twice makes one job. `can_cancel`: `cancel` may
     work. `operations`: what this kind of upstream can do at all.
     """

@@ -20,6 +20,7 @@ from reelgate.providers.sandbox.planes import Planes, from_frame
 from reelgate.providers.sandbox.scene import (
     FPS,
     PICTURE_PIXELS_MAX,
+    SIDE_MAX,
     SOURCE_FRAMES_MAX,
     SOURCE_MS_MAX,
     BadInput,
@@ -160,6 +161,7 @@ def _picture_stream(container: InputContainer) -> VideoStream:
     if getattr(codec, "name", None) not in DECODERS:  # None where there is no decoder at all
         raise BadInput("the video is not H.264, H.265 or AV1")
     check_sides(codec.width, codec.height)
+    codec.options = {"max_pixels": str(SIDE_MAX**2)}  # the size may change in mid-stream
     codec.thread_count = _DECODER_THREADS
     codec.thread_type = "AUTO"
     return stream

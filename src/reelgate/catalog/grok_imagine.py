@@ -60,11 +60,9 @@ SPEC = ModelSpec(
     created=1769558400,  # 2026-01-28, the upstream's launch
     prompt_chars_max=4096,
     images_tag="@Image",
-    image_limits=MediaLimits(
-        mimes=("image/jpeg", "image/png", "image/webp"), bytes_max=10 * _MIB
-    ),
+    image_limits=MediaLimits(mimes=("image/jpeg", "image/png", "image/webp"), bytes_max=10 * _MIB),
     video_limits=MediaLimits(
-        mimes=("video/mp4",), bytes_max=50 * _MIB, codecs=("h264", "hevc", "av1")
+        mimes=("video/mp4",), bytes_max=50 * _MIB, codecs=("avc1", "avc3", "hvc1", "hev1", "av01")
     ),
     tiers=(TIER_480P, TIER_720P),
     pixel_sizes=_PIXEL_SIZES,

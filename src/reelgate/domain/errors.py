@@ -59,6 +59,10 @@ class TaskError(StrEnum):
     OUTCOME_UNKNOWN = "outcome_unknown"
 
 
+# Enough to mend a request; nobody reads an answer of ten thousand.
+PROBLEMS_SHOWN_MAX = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong with a request: what was given, what is allowed, and where."""
@@ -97,7 +101,8 @@ class Refusal(ReelgateError):
         first = problems[0]
         if len(problems) == 1:
             return cls(first.code, first.message, first.param)
-        lines = "; ".join(f"({n}) {p.message}" for n, p in enumerate(problems, 1))
+        shown = problems[:PROBLEMS_SHOWN_MAX]
+        lines = " ".join(f"({n}) {p.message}" for n, p in enumerate(shown, 1))
         return cls(first.code, f"{len(problems)} problems: {lines}", first.param)
 
 

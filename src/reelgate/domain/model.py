@@ -87,7 +87,7 @@ class OperationSpec:
 
 @dataclass(frozen=True, slots=True)
 class MediaLimits:
-    """What the bytes of an input may be."""
+    """What the bytes of an input may be. `codecs` are MP4 sample entries."""
 
     mimes: tuple[str, ...]
     bytes_max: int

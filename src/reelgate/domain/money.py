@@ -26,16 +26,12 @@ def parse_usd(text: str) -> int:
     try:
         value = Decimal(text.strip())
     except InvalidOperation:
-        raise ValueError(
-            f"{text!r} is not an amount in USD; write it like 12.50"
-        ) from None
+        raise ValueError(f"{text!r} is not an amount in USD; write it like 12.50") from None
     if not value.is_finite() or abs(value) > AMOUNT_MICRO_MAX:
         raise ValueError(f"{text!r} is not an amount in USD between -10^10 and 10^10")
     micro = value * MICRO_PER_USD
     if micro != micro.to_integral_value():
-        raise ValueError(
-            f"{text!r} is finer than a micro-dollar; use at most six decimal places"
-        )
+        raise ValueError(f"{text!r} is finer than a micro-dollar; use at most six decimal places")
     return int(micro)
 
 

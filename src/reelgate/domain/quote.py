@@ -97,9 +97,7 @@ def final_bill(
     return _capped(bill, held_micro)
 
 
-def _source_seconds_held(
-    order: Order, spec: OperationSpec, source: SourceFacts | None
-) -> int:
+def _source_seconds_held(order: Order, spec: OperationSpec, source: SourceFacts | None) -> int:
     if source is not None:
         return billed_seconds(source.duration_ms)
     if order.input_video_seconds is not None:

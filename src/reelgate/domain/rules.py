@@ -4,40 +4,26 @@ The limits themselves are rows of the catalogue; nothing here names a model or a
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from reelgate.domain.errors import Code, Problem, Refusal
+from reelgate.domain.examples import example
 from reelgate.domain.model import Inputs, ModelSpec, Operation, OperationSpec, Span
+from reelgate.domain.operations import given_inputs, operation_of
 from reelgate.domain.order import Draft, MediaDraft, MediaInput, Order
+from reelgate.domain.quoting import quoted
 
 METADATA_PAIRS_MAX = 16
 METADATA_KEY_CHARS_MAX = 64
 METADATA_VALUE_CHARS_MAX = 512
+# The task object answers with the caller's pairs and this one of ours.
+METADATA_KEY_RESERVED = "url"
 USER_CHARS_MAX = 512
 # Blanks around a prompt are kept, but not a megabyte of them.
 _PROMPT_BLANKS_FACTOR = 2
-_IMAGE_TAG = re.compile(r"@Image(\d+)")
+_TAGS_SHOWN_MAX = 5
 _PIXELS = re.compile(r"(\d{1,5})x(\d{1,5})\Z")
-
-_EXAMPLES: Mapping[Operation, str] = {
-    Operation.TEXT_TO_VIDEO: '{"model": "grok-imagine", "prompt": "…", "duration": 6}',
-    Operation.IMAGE_TO_VIDEO: '{"model": "grok-imagine", "prompt": "…", '
-    '"image": "https://…/photo.png", "duration": 6}',
-    Operation.REFERENCE_TO_VIDEO: '{"model": "grok-imagine", "prompt": "@Image1 …", '
-    '"images": ["https://…/a.png", "https://…/b.png"], "duration": 6}',
-    Operation.EDIT_VIDEO: '{"model": "grok-imagine", "prompt": "…", '
-    '"video": "https://…/source.mp4", '
-    '"extra_body": {"operation": "edit_video", "input_video_seconds": 8}}',
-    Operation.VIDEO_EXTEND: '{"model": "grok-imagine", "prompt": "…", '
-    '"video": "https://…/source.mp4", "duration": 6, '
-    '"extra_body": {"operation": "video_extend", "input_video_seconds": 8}}',
-}
-
-
-def example(operation: Operation, model: str) -> str:
-    """A whole JSON body that works for an operation, for messages and the reference."""
-    return _EXAMPLES[operation].replace("grok-imagine", model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +38,32 @@ class _Case:
     def example(self) -> str:
         return example(self.operation, self.model.id)
 
+    def refused(self, param: str, why: str) -> Problem:
+        """A field that this operation does not take."""
+        message = (
+            f"{self.operation.value} takes no `{param}`: {why}. Leave it out: {self.example()}"
+        )
+        return Problem(Code.UNSUPPORTED_PARAMETER, param, message + self.reading())
 
-def check(
-    draft: Draft, model: ModelSpec, problems: list[Problem] | None = None
-) -> Order:
+    def outside(self, param: str, given: int, allowed: Span) -> Problem:
+        """A number of seconds that this operation does not take."""
+        message = (
+            f"{param} {given} is outside what {self.operation.value} takes: {_span(allowed)} "
+            f"whole seconds.{self.reading()}"
+        )
+        return _invalid(param, message)
+
+    def reading(self) -> str:
+        """Why it is this operation, where a caller may have meant another one."""
+        if self.spec.inputs is not Inputs.VIDEO or self.draft.operation is not None:
+            return ""
+        return (
+            f" (Read as {self.operation.value}: without an `operation`, a `video` with a duration "
+            "is extended and one without is edited.)"
+        )
+
+
+def check(draft: Draft, model: ModelSpec, problems: list[Problem] | None = None) -> Order:
     """The order that a draft stands for.
 
     `problems` are those already found while reading the request; they come first. Fields named
@@ -65,7 +73,7 @@ def check(
     found = list(problems or ())
     found += _check_free_text(draft, model)
     found += _check_one_kind_of_input(draft)
-    operation = _operation(draft, model, found)
+    operation = operation_of(draft, model, found)
     if operation is None:
         raise Refusal.of(found)
     case = _Case(draft, model, operation, model.operations[operation])
@@ -83,22 +91,27 @@ def _check_free_text(draft: Draft, model: ModelSpec) -> Iterator[Problem]:
     if "prompt" not in draft.broken:
         yield from _check_prompt(draft, model)
     if draft.user is not None and len(draft.user) > USER_CHARS_MAX:
-        yield _invalid(
-            "user", f"user has {len(draft.user)} characters; at most {USER_CHARS_MAX}."
-        )
+        yield _invalid("user", f"user has {len(draft.user)} characters; at most {USER_CHARS_MAX}.")
     if len(draft.metadata) > METADATA_PAIRS_MAX:
         given = len(draft.metadata)
         yield _invalid(
             "metadata",
             f"metadata has {given} pairs; at most {METADATA_PAIRS_MAX} are kept.",
         )
+    elif METADATA_KEY_RESERVED in draft.metadata:
+        yield _invalid(
+            "metadata",
+            f"metadata can't have `{METADATA_KEY_RESERVED}`: that is where the finished video's "
+            "link is given. Choose another name.",
+        )
     for key, value in draft.metadata.items():
         if len(key) > METADATA_KEY_CHARS_MAX or len(value) > METADATA_VALUE_CHARS_MAX:
             yield _invalid(
                 "metadata",
-                f"metadata key {key[:METADATA_KEY_CHARS_MAX]!r}: a key has at most "
-                f"{METADATA_KEY_CHARS_MAX} characters, a value {METADATA_VALUE_CHARS_MAX}.",
+                f"metadata key {quoted(key)}: a key has at most {METADATA_KEY_CHARS_MAX} "
+                f"characters, a value {METADATA_VALUE_CHARS_MAX}.",
             )
+            return  # one is enough: there may be thousands
 
 
 def _check_prompt(draft: Draft, model: ModelSpec) -> Iterator[Problem]:
@@ -107,7 +120,8 @@ def _check_prompt(draft: Draft, model: ModelSpec) -> Iterator[Problem]:
         yield Problem(
             Code.MISSING_REQUIRED_PARAMETER,
             "prompt",
-            f"prompt is required: 1 to {limit} characters that say what the video should show.",
+            f"prompt is required: 1 to {limit} characters that say what the video should show. "
+            f"Send for example {_examples(draft, model)}",
         )
         return
     length = len(draft.prompt.strip())
@@ -115,13 +129,19 @@ def _check_prompt(draft: Draft, model: ModelSpec) -> Iterator[Problem]:
         yield _invalid("prompt", f"prompt is empty; write 1 to {limit} characters.")
     elif length > limit or len(draft.prompt) > limit * _PROMPT_BLANKS_FACTOR:
         given = max(length, len(draft.prompt))
-        yield _invalid(
-            "prompt", f"prompt has {given} characters; at most {limit} are allowed."
-        )
+        yield _invalid("prompt", f"prompt has {given} characters; at most {limit} are allowed.")
+
+
+def _examples(draft: Draft, model: ModelSpec) -> str:
+    """One body for each operation that the draft could become."""
+    given = given_inputs(draft)[:1] or [Inputs.NONE]
+    fitting = [op for op, spec in model.operations.items() if spec.inputs in given]
+    fitting = [op for op in fitting if op == draft.operation] or fitting
+    return " or ".join(example(operation, model.id) for operation in fitting)
 
 
 def _check_one_kind_of_input(draft: Draft) -> Iterator[Problem]:
-    given = _given_inputs(draft)
+    given = given_inputs(draft)
     if len(given) > 1:
         names = " and ".join(f"`{kind.value}`" for kind in given)
         yield Problem(
@@ -130,69 +150,6 @@ def _check_one_kind_of_input(draft: Draft) -> Iterator[Problem]:
             f"{names} were given together; send one of: `image` (one picture to animate), "
             "`images` (references), `video` (to edit or extend), or none (text to video).",
         )
-
-
-def _given_inputs(draft: Draft) -> list[Inputs]:
-    present = {
-        Inputs.IMAGE: draft.image is not None or "image" in draft.broken,
-        Inputs.IMAGES: draft.images is not None or "images" in draft.broken,
-        Inputs.VIDEO: draft.video is not None or "video" in draft.broken,
-    }
-    return [kind for kind, given in present.items() if given]
-
-
-# ---- which operation it is ----------------------------------------------------------------
-
-
-def _operation(
-    draft: Draft, model: ModelSpec, found: list[Problem]
-) -> Operation | None:
-    """The stated or inferred operation; None, with the reason in `found`, when unclear."""
-    given = _given_inputs(draft)
-    if draft.operation is not None:
-        return _stated_operation(draft, model, given, found)
-    if "operation" in draft.broken or len(given) > 1:
-        return None
-    kind = given[0] if given else Inputs.NONE
-    candidates = [op for op, spec in model.operations.items() if spec.inputs is kind]
-    has_seconds = draft.seconds is not None or "duration" in draft.broken
-    for operation in candidates:
-        if (model.operations[operation].seconds is not None) == has_seconds:
-            return operation
-    if candidates:
-        return candidates[0]
-    found.append(_invalid(kind.value, f"{model.id} takes no `{kind.value}`."))
-    return None
-
-
-def _stated_operation(
-    draft: Draft, model: ModelSpec, given: list[Inputs], found: list[Problem]
-) -> Operation | None:
-    allowed = {op.value: op for op in model.operations}
-    operation = allowed.get(draft.operation or "")
-    if operation is None:
-        found.append(
-            _invalid(
-                "operation",
-                f"operation {_shown(draft.operation)} is not one of {', '.join(allowed)}.",
-            )
-        )
-        return None
-    needed = model.operations[operation].inputs
-    if len(given) > 1 or given == ([] if needed is Inputs.NONE else [needed]):
-        return operation
-    needs = "no image and no video" if needed is Inputs.NONE else f"`{needed.value}`"
-    has = " and ".join(f"`{kind.value}`" for kind in given) or "only a prompt"
-    missing = not given
-    found.append(
-        Problem(
-            Code.MISSING_REQUIRED_PARAMETER if missing else Code.CONFLICTING_PARAMETERS,
-            needed.value if missing else "operation",
-            f"operation {operation.value} needs {needs}, but the request has {has}. "
-            f"Send for example {example(operation, model.id)}",
-        )
-    )
-    return operation
 
 
 # ---- what holds for one operation ---------------------------------------------------------
@@ -205,13 +162,8 @@ def _check_seconds(case: _Case) -> Iterator[Problem]:
         return
     if allowed is None:
         if draft.seconds is not None:
-            yield Problem(
-                Code.UNSUPPORTED_PARAMETER,
-                name,
-                f"{case.operation.value} takes no `{name}`: the result is as long as the source. "
-                f"Leave it out: {case.example()} (to make the clip longer, use "
-                '"operation": "video_extend")',
-            )
+            why = 'the result is as long as its source ("operation": "video_extend" adds to it)'
+            yield case.refused(name, why)
     elif draft.seconds is None:
         yield Problem(
             Code.MISSING_REQUIRED_PARAMETER,
@@ -220,11 +172,7 @@ def _check_seconds(case: _Case) -> Iterator[Problem]:
             f"{allowed.low} to {allowed.high}. Send for example {case.example()}",
         )
     elif draft.seconds not in allowed:
-        yield _invalid(
-            name,
-            f"{name} {draft.seconds} is outside what {case.operation.value} allows: "
-            f"{_span(allowed)} whole seconds.",
-        )
+        yield case.outside(name, draft.seconds, allowed)
 
 
 def _check_size(case: _Case) -> Iterator[Problem]:
@@ -232,19 +180,12 @@ def _check_size(case: _Case) -> Iterator[Problem]:
     if size is None:
         return
     if not case.spec.takes_size:
-        yield Problem(
-            Code.UNSUPPORTED_PARAMETER,
-            "size",
-            f"{case.operation.value} takes no `size`: the result has the size of its source. "
-            f"Leave it out: {case.example()}",
-        )
+        yield case.refused("size", "the result has the size of its source")
     elif size not in model.tiers and model.parse_pixels(size) is None:
         tiers = " or ".join(model.tiers)
         nearest = _nearest_sizes(size, model)
         hint = f"; the nearest pixel sizes are {nearest}" if nearest else ""
-        yield _invalid(
-            "size", f"size {_shown(size)} is not available: use {tiers}{hint}."
-        )
+        yield _invalid("size", f"size {quoted(size)} is not available: use {tiers}{hint}.")
 
 
 def _nearest_sizes(size: str, model: ModelSpec) -> str:
@@ -252,12 +193,7 @@ def _nearest_sizes(size: str, model: ModelSpec) -> str:
     if match is None:
         return ""
     width, height = int(match[1]), int(match[2])
-    known = [
-        s
-        for ratios in model.pixel_sizes.values()
-        for sizes in ratios.values()
-        for s in sizes
-    ]
+    known = [s for ratios in model.pixel_sizes.values() for sizes in ratios.values() for s in sizes]
 
     def distance(candidate: str) -> int:
         w, h = candidate.split("x")
@@ -271,18 +207,13 @@ def _check_aspect_ratio(case: _Case) -> Iterator[Problem]:
     if ratio is None:
         return
     if not allowed:
-        yield Problem(
-            Code.UNSUPPORTED_PARAMETER,
-            "aspect_ratio",
-            f"{case.operation.value} takes no `aspect_ratio`: the result keeps the shape of its "
-            f"source. Leave it out: {case.example()}",
-        )
+        yield case.refused("aspect_ratio", "the result keeps the shape of its source")
         return
     if ratio not in allowed:
         extra = " (auto needs one `image`)" if ratio == "auto" else ""
         yield _invalid(
             "aspect_ratio",
-            f"aspect_ratio {_shown(ratio)} is not allowed for {case.operation.value}{extra}: "
+            f"aspect_ratio {quoted(ratio)} is not allowed for {case.operation.value}{extra}: "
             f"use {', '.join(allowed)}.",
         )
         return
@@ -297,72 +228,42 @@ def _check_aspect_ratio(case: _Case) -> Iterator[Problem]:
 
 
 def _check_images(case: _Case) -> Iterator[Problem]:
-    allowed = case.spec.images
-    if allowed is None or "images" in case.draft.broken:
+    draft, allowed = case.draft, case.spec.images
+    if allowed is None or draft.images is None or "images" in draft.broken:
         return
-    pictures = _pictures(case.draft)
-    if case.spec.inputs is Inputs.IMAGES:
-        if case.draft.images is not None and len(pictures) not in allowed:
-            yield _invalid(
-                "images",
-                f"images has {len(pictures)} entries; {_span(allowed)} are allowed.",
-            )
-        for number in sorted(
-            {int(n[:9]) for n in _IMAGE_TAG.findall(case.draft.prompt or "")}
-        ):
-            if not 1 <= number <= len(pictures):
-                yield _invalid(
-                    "prompt",
-                    f"prompt names @Image{number}, but {len(pictures)} images were given; tags "
-                    f"run from @Image1 to @Image{max(len(pictures), 1)}.",
-                )
-    for picture in pictures:
-        yield from _check_bytes(picture, case.model.image_limits.mimes, "a picture")
+    given = len(draft.images)
+    if given not in allowed:
+        yield _invalid("images", f"images has {given} entries; {_span(allowed)} are allowed.")
+    yield from _check_tags(case, given)
+
+
+def _check_tags(case: _Case, pictures: int) -> Iterator[Problem]:
+    prompt, tag = case.draft.prompt or "", case.model.images_tag
+    if len(prompt) > case.model.prompt_chars_max:
+        return
+    numbers = {int(digits) for digits in re.findall(re.escape(tag) + "([0-9]{1,9})", prompt)}
+    if wrong := sorted(number for number in numbers if not 1 <= number <= pictures):
+        named = ", ".join(f"{tag}{number}" for number in wrong[:_TAGS_SHOWN_MAX])
+        yield _invalid(
+            "prompt",
+            f"prompt names {named}, but {pictures} images were given: tags run from {tag}1 to "
+            f"{tag}{max(pictures, 1)}.",
+        )
 
 
 def _check_video(case: _Case) -> Iterator[Problem]:
     draft, declared = case.draft, case.spec.declared_source_seconds
     if draft.input_video_seconds is not None:
         if declared is None:
-            yield Problem(
-                Code.UNSUPPORTED_PARAMETER,
-                "input_video_seconds",
-                f"{case.operation.value} takes no `input_video_seconds`: it has no source video.",
-            )
+            yield case.refused("input_video_seconds", "it has no source video")
         elif draft.input_video_seconds not in declared:
-            yield _invalid(
-                "input_video_seconds",
-                f"input_video_seconds {draft.input_video_seconds} is outside what "
-                f"{case.operation.value} takes: {_span(declared)} whole seconds.",
-            )
-    if draft.video is not None:
-        yield from _check_bytes(draft.video, case.model.video_limits.mimes, "a video")
-        yield from check_source(case.spec, case.operation, draft.video)
-
-
-def _check_bytes(
-    media: MediaDraft, mimes: tuple[str, ...], what: str
-) -> Iterator[Problem]:
-    if media.mime is not None and media.mime not in mimes:
-        kinds = ", ".join(mime.partition("/")[2].upper() for mime in mimes)
-        yield _invalid(
-            media.param,
-            f"{media.param} holds {media.mime}, but {what} must be {kinds}.",
-        )
-
-
-def check_source(
-    spec: OperationSpec, operation: Operation, video: MediaDraft
-) -> Iterator[Problem]:
-    """Whether a measured source has a length that the operation takes."""
-    if video.facts is None or spec.source_ms is None:
-        return
-    low, high = spec.source_ms.low, spec.source_ms.high
-    if not low <= video.facts.duration_ms <= high:
-        message = source_length_message(
-            operation, spec.source_ms, video.facts.duration_ms
-        )
-        yield _invalid(video.param, message)
+            yield case.outside("input_video_seconds", draft.input_video_seconds, declared)
+    allowed = case.spec.source_ms
+    if draft.video is not None and draft.video.facts is not None and allowed is not None:
+        source_ms = draft.video.facts.duration_ms
+        if source_ms not in allowed:
+            message = source_length_message(case.operation, allowed, source_ms)
+            yield _invalid(draft.video.param, message)
 
 
 def source_length_message(operation: Operation, allowed: Span, duration_ms: int) -> str:
@@ -436,8 +337,3 @@ def _seconds(duration_ms: int) -> str:
 
 def _span(span: Span) -> str:
     return f"{span.low} to {span.high}"
-
-
-def _shown(value: str | None, chars_max: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= chars_max else text[:chars_max] + "…"

@@ -72,9 +72,13 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The upstream has the job; `ref` is its opaque name for it."""
+    """The upstream has the job; `ref` is its opaque name for it.
+
+    `poll_after_ms` is when to ask first, for an upstream that knows better than the catalogue.
+    """
 
     ref: str
+    poll_after_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

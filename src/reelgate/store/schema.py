@@ -35,19 +35,20 @@ CREATE TABLE api_key (
     spend_month_max_micro BIGINT,
     spend_total_max_micro BIGINT,
     requests_per_second_max BIGINT,
-    tasks_in_flight_max BIGINT,
-    tasks_in_flight BIGINT NOT NULL DEFAULT 0,
-    CHECK (tasks_in_flight >= 0)
+    tasks_in_flight_max BIGINT
 )"""
 
-# What a key has spent or holds in a period: `total`, `2026-11` or `2026-11-22`.
-_KEY_SPEND = """
-CREATE TABLE key_spend (
+# What a key's tasks of one day (of their creation) have cost or still hold, and how many of them
+# live. Counted for every key, so that a limit set later is right from its first moment.
+_KEY_DAY = """
+CREATE TABLE key_day (
     key_id TEXT_ID NOT NULL REFERENCES api_key (id),
-    period TEXT NOT NULL,
+    day BIGINT NOT NULL,
     spent_micro BIGINT NOT NULL,
-    PRIMARY KEY (key_id, period),
-    CHECK (spent_micro >= 0)
+    live BIGINT NOT NULL,
+    PRIMARY KEY (key_id, day),
+    CHECK (spent_micro >= 0),
+    CHECK (live >= 0)
 )"""
 
 _TASK = """
@@ -89,7 +90,14 @@ CREATE TABLE task (
 # Partial indexes keep the work queue as small as the work, however many tasks have ended.
 _TASK_INDEXES = (
     "CREATE INDEX task_of_account ON task (account_id, id)",
-    "CREATE INDEX task_free ON task (due_at_ms) WHERE lease_owner IS NULL AND ended_at_ms IS NULL",
+    (
+        "CREATE INDEX task_unsent ON task (due_at_ms) "
+        "WHERE state = 'queued' AND lease_owner IS NULL AND ended_at_ms IS NULL"
+    ),
+    (
+        "CREATE INDEX task_unled ON task (due_at_ms) "
+        "WHERE state <> 'queued' AND lease_owner IS NULL AND ended_at_ms IS NULL"
+    ),
     "CREATE INDEX task_leased ON task (lease_owner) WHERE lease_owner IS NOT NULL",
     "CREATE INDEX task_stranded ON task (deadline_at_ms) WHERE state = 'stranded'",
     (
@@ -203,7 +211,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         _ACCOUNT,
         _API_KEY,
         "CREATE INDEX api_key_of_account ON api_key (account_id)",
-        _KEY_SPEND,
+        _KEY_DAY,
         _TASK,
         *_TASK_INDEXES,
         _MOVE,

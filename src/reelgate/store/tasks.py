@@ -147,11 +147,15 @@ def revisions(tx: Reader, task_ids: Sequence[str]) -> dict[str, int]:
 # ---- leases -------------------------------------------------------------------------------
 
 
-def claim(tx: Writer, worker_id: str, now_ms: int, limit: int) -> list[Task]:
-    """Take up to `limit` due tasks that no worker has; each gets a new epoch."""
+def claim(tx: Writer, worker_id: str, now_ms: int, limit: int, *, queued: bool) -> list[Task]:
+    """Take up to `limit` due tasks that no worker has; each gets a new epoch.
+
+    Those that were never sent (`queued`) and those that were are claimed apart.
+    """
     rows = tx.all(
-        f"UPDATE task SET lease_owner = ?, epoch = epoch + 1 WHERE id IN ("
-        f"SELECT id FROM task WHERE lease_owner IS NULL AND ended_at_ms IS NULL "
+        "UPDATE task SET lease_owner = ?, epoch = epoch + 1 WHERE id IN ("
+        "SELECT id FROM task WHERE lease_owner IS NULL AND ended_at_ms IS NULL "
+        f"AND state {'=' if queued else '<>'} 'queued' "
         f"AND due_at_ms <= ? ORDER BY due_at_ms LIMIT ? {tx.skip_locked}) RETURNING {_COLUMNS}",
         (worker_id, now_ms, limit),
     )

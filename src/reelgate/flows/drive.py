@@ -1,0 +1,114 @@
+"""A task in a worker's hands: what is remembered between steps, and how a step is recorded."""
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from reelgate.domain.errors import StoreError
+from reelgate.domain.task import State, Task
+from reelgate.flows import collect, inputs
+from reelgate.flows.gateway import Gateway
+from reelgate.flows.settle import Ending, settle
+from reelgate.flows.upstreams import Upstream
+from reelgate.store import tasks
+from reelgate.store.database import CHANGED, Writer
+
+log = logging.getLogger("reelgate.task")
+
+_BACKOFF_MS = 1_000
+BACKOFF_MS_MAX = 30_000
+_RECORD_RETRY_MS = 500
+
+
+@dataclass(slots=True)
+class Drive:
+    """A task in a worker's hands, with what it remembers between steps but need not keep.
+
+    `adopted`: the task was found in a state that another drive had brought it to.
+    """
+
+    task: Task
+    adopted: bool = True
+    slot: Upstream | None = None
+    declined: frozenset[str] = frozenset()
+    troubles: int = 0
+    waited_ms: int = 0
+    progress_noted_ms: int = 0
+    download: collect.Progress = field(default_factory=collect.Progress)
+
+    def release(self) -> None:
+        """Give back the place at the upstream."""
+        if self.slot is not None:
+            self.slot.in_flight -= 1
+            self.slot = None
+
+    def occupy(self, upstream: Upstream) -> None:
+        """Take a place at the upstream."""
+        if self.slot is not upstream:
+            self.release()
+            upstream.in_flight += 1
+            self.slot = upstream
+
+
+async def move(
+    gateway: Gateway, drive: Drive, after: State, note: str = "", **changes: Any
+) -> bool:
+    """Record a move; what has happened at an upstream is recorded however long that takes."""
+    task = drive.task
+    while True:
+        now_ms = gateway.clock.now_ms()
+
+        def record(tx: Writer, now_ms: int = now_ms) -> Task | None:
+            moved = tasks.move(tx, task, after, now_ms, note, **changes)
+            if moved is not None and moved.status != task.status:
+                tx.notify(CHANGED, task.id)
+            return moved
+
+        try:
+            moved = await gateway.db.write(record)
+        except StoreError as error:
+            log.warning("a move could not be recorded", extra=log_fields(task, after, str(error)))
+            if task.state is not State.SENDING:
+                raise
+            await asyncio.sleep(_RECORD_RETRY_MS / 1000)
+            continue
+        if moved is None:
+            log.info("task is in other hands", extra=log_fields(task, after, note))
+            return False
+        log.info("task moved", extra=log_fields(task, after, note))
+        drive.task = moved
+        gateway.watch.changed(task.id)
+        return True
+
+
+async def end(gateway: Gateway, drive: Drive, ending: Ending) -> int | None:
+    """Settle a task; nothing is left to do then, here or anywhere."""
+    task = drive.task
+    drive.release()
+    ended = await settle(gateway, task, ending)
+    code = ending.failure.code.value if ending.failure else ""
+    if ended is None:
+        log.info("task is in other hands", extra=log_fields(task, ending.state, code))
+        return None
+    log.info("task ended", extra=log_fields(task, ending.state, code))
+    drive.task = ended
+    await inputs.forget(gateway, ended)
+    return None
+
+
+def log_fields(task: Task, after: State, note: str) -> dict[str, Any]:
+    return {
+        "task_id": task.id,
+        "request_id": task.request_id,
+        "from_state": task.state.value,
+        "to_state": after.value,
+        "note": note,
+    }
+
+
+def backoff_ms(attempt: int) -> int:
+    """How long to wait after the nth failure: doubling, with jitter, up to 30 s."""
+    ceiling = min(_BACKOFF_MS * 2 ** min(attempt - 1, 10), BACKOFF_MS_MAX)
+    return int(ceiling * random.uniform(0.6, 1.0))

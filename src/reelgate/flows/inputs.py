@@ -1,0 +1,179 @@
+"""Input pictures and clips: measured from their bytes, kept while their task lives."""
+
+import asyncio
+import hashlib
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+from reelgate.domain.errors import Code, Problem
+from reelgate.domain.model import MediaLimits, ModelSpec
+from reelgate.domain.order import Draft, MediaDraft, MediaInput, SourceFacts
+from reelgate.domain.task import State, Task
+from reelgate.flows.gateway import Caller, Gateway
+from reelgate.media.facts import BadMedia, VideoFacts
+from reelgate.media.probe import probe_image, probe_video, sniff
+from reelgate.providers.base import JobInput
+from reelgate.store import tasks
+
+_MIB = 1024 * 1024
+
+
+async def measure(
+    gateway: Gateway, caller: Caller, draft: Draft, spec: ModelSpec, problems: list[Problem]
+) -> None:
+    """Fill in what the bytes in hand say of themselves; add a problem for each that is no good."""
+    for picture in _pictures(draft):
+        if picture.data is not None:
+            await _measure_picture(picture, spec.image_limits, problems)
+    video = draft.video
+    if video is not None and video.data is not None:
+        await _measure_clip(gateway, video, spec.video_limits, problems)
+    if video is not None and video.task_id is not None:
+        await _measure_task(gateway, caller, video, problems)
+
+
+async def store(gateway: Gateway, task: Task, draft: Draft) -> Task:
+    """Keep uploaded bytes, durably, and note in the task's order where they lie."""
+    order = task.order
+    images = tuple(
+        [
+            await _keep(gateway, task.id, n, kept, given)
+            for n, (kept, given) in enumerate(zip(order.images, _pictures(draft), strict=True))
+        ]
+    )
+    video = order.video
+    if video is not None and draft.video is not None:
+        video = await _keep(gateway, task.id, len(images), video, draft.video)
+    if images == order.images and video == order.video:
+        return task
+    return replace(task, order=replace(order, images=images, video=video))
+
+
+async def forget(gateway: Gateway, task: Task) -> None:
+    """Remove a task's uploaded bytes; those of other tasks' results stay."""
+    for kept in (*task.order.images, task.order.video):
+        if kept is not None and kept.sha256 is not None and kept.key is not None:
+            await gateway.media.delete(kept.key)
+
+
+def for_job(gateway: Gateway, kept: MediaInput) -> JobInput:
+    """An input as a provider takes it."""
+    if kept.url is not None:
+        return JobInput(url=kept.url, mime=kept.mime)
+    return JobInput(mime=kept.mime, load=_loader(gateway, kept.key or ""))
+
+
+def _loader(gateway: Gateway, key: str) -> Callable[[], Awaitable[bytes]]:
+    async def load() -> bytes:
+        return await gateway.media.read(key)
+
+    return load
+
+
+def _pictures(draft: Draft) -> list[MediaDraft]:
+    return [draft.image] if draft.image else list(draft.images or ())
+
+
+async def _measure_picture(
+    picture: MediaDraft, limits: MediaLimits, problems: list[Problem]
+) -> None:
+    data = picture.data or b""
+    if not _take_bytes(picture, data, limits, problems):
+        return
+    try:
+        facts = await asyncio.to_thread(probe_image, data)
+    except BadMedia as error:
+        problems.append(_bad(picture.param, f"{picture.param} is not a readable picture: {error}"))
+        return
+    picture.facts = SourceFacts(facts.width, facts.height)
+
+
+async def _measure_clip(
+    gateway: Gateway, clip: MediaDraft, limits: MediaLimits, problems: list[Problem]
+) -> None:
+    data = clip.data or b""
+    if not _take_bytes(clip, data, limits, problems):
+        return
+    try:
+        facts = await asyncio.to_thread(_probe_clip, gateway, data, clip.sha256 or "")
+    except BadMedia as error:
+        problems.append(_bad(clip.param, f"{clip.param} is not a readable video: {error}"))
+        return
+    if limits.codecs and facts.codec not in limits.codecs:
+        problems.append(_bad(clip.param, codec_message(clip.param, facts.codec)))
+    clip.facts = SourceFacts(facts.width, facts.height, facts.duration_ms)
+
+
+def _probe_clip(gateway: Gateway, data: bytes, name: str) -> VideoFacts:
+    """The prober wants a file: it never holds a whole clip in memory twice."""
+    with tempfile.NamedTemporaryFile(dir=gateway.media.part_path(""), prefix=name) as file:
+        file.write(data)
+        file.flush()
+        return probe_video(Path(file.name))
+
+
+def codec_message(param: str, codec: str) -> str:
+    """Says that a clip is coded in a way that the model does not read."""
+    return f"{param} is coded as {codec!r}; it must be H.264, H.265 or AV1 in an MP4 file."
+
+
+def _take_bytes(
+    media: MediaDraft, data: bytes, limits: MediaLimits, problems: list[Problem]
+) -> bool:
+    """Note what the bytes are; False, with a problem, when they can't be taken."""
+    kinds = ", ".join(mime.partition("/")[2].upper() for mime in limits.mimes)
+    if len(data) > limits.bytes_max:
+        problems.append(
+            _bad(
+                media.param,
+                f"{media.param} has {len(data)} bytes; at most {limits.bytes_max // _MIB} MiB.",
+            )
+        )
+        return False
+    mime = sniff(data[:64])
+    if mime not in limits.mimes:
+        what = f"holds {mime}" if mime else "holds neither a picture nor a video that we know"
+        if len(data) < 2048 and data[:8].lower().startswith((b"http://", b"https://")):
+            what = "was sent as a file that holds only a URL (send the URL as text instead)"
+        problems.append(_bad(media.param, f"{media.param} {what}; it must be {kinds}."))
+        return False
+    media.mime = mime
+    media.bytes = len(data)
+    media.sha256 = hashlib.sha256(data).hexdigest()
+    return True
+
+
+async def _measure_task(
+    gateway: Gateway, caller: Caller, video: MediaDraft, problems: list[Problem]
+) -> None:
+    """A source that is an earlier result of the same account."""
+    task_id = video.task_id or ""
+    task = await gateway.db.point(lambda tx: tasks.get_of_account(tx, caller.account_id, task_id))
+    if task is None or task.deleted_at_ms is not None:
+        problems.append(_bad(video.param, f"there is no task {task_id[:60]!r} in this account."))
+    elif task.state is not State.COMPLETED or task.result is None:
+        problems.append(
+            _bad(video.param, f"task {task_id} is {task.status}; only a completed one has a video.")
+        )
+    elif task.purged_at_ms is not None:
+        problems.append(_bad(video.param, f"the video of task {task_id} has expired."))
+    else:
+        result = task.result
+        video.key, video.mime, video.bytes = result.key, "video/mp4", result.bytes
+        video.facts = SourceFacts(result.width, result.height, result.duration_ms)
+
+
+async def _keep(
+    gateway: Gateway, task_id: str, number: int, kept: MediaInput, given: MediaDraft
+) -> MediaInput:
+    if given.data is None:
+        return kept
+    key = f"inputs/{task_id}/{number}"
+    await gateway.media.put(key, given.data)
+    return replace(kept, key=key)
+
+
+def _bad(param: str, message: str) -> Problem:
+    return Problem(Code.INVALID_VALUE, param, message)

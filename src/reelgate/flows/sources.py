@@ -1,0 +1,92 @@
+"""Measure a source that was named by URL, before anything is spent on it.
+
+The bytes stay where they are: the MP4's boxes are read by range requests through the guard, and
+no URL is ever given to a decoder.
+"""
+
+import logging
+from dataclasses import replace
+
+from reelgate.domain.errors import TaskError
+from reelgate.domain.money import usd
+from reelgate.domain.order import SourceFacts
+from reelgate.domain.quote import quote
+from reelgate.domain.rules import source_length_message
+from reelgate.domain.task import Task
+from reelgate.flows.gateway import Gateway
+from reelgate.flows.inputs import codec_message
+from reelgate.flows.settle import Ending, failed
+from reelgate.media.facts import BadMedia, VideoFacts
+from reelgate.media.mp4 import probe_mp4
+from reelgate.net.errors import DownloadFailed, NetError, Refused, TooLarge, WrongType
+from reelgate.store import key_usage, ledger, tasks
+from reelgate.store.database import Writer
+
+log = logging.getLogger("reelgate.task")
+
+
+async def measured(gateway: Gateway, task: Task) -> Task | Ending | None:
+    """The task with its source measured and its hold grown to match.
+
+    An Ending when the source can't be used or paid for; None when the task is no longer ours.
+    """
+    video = task.order.video
+    if video is None or video.url is None or task.source is not None:
+        return task
+    try:
+        facts = await _probe(gateway, task, video.url)
+    except Refused as error:
+        message = f"The source video's URL can't be used: {error}. Nothing was charged."
+        return failed(TaskError.INVALID_INPUT, message)
+    except (BadMedia, TooLarge, WrongType) as error:
+        message = f"The source video can't be used: {error}. Nothing was charged."
+        return failed(TaskError.INVALID_INPUT, message)
+    except DownloadFailed as error:
+        # The upstream may reach what we can't: the hold stays at the longest source.
+        log.info("source not measured", extra={"task_id": task.id, "detail": str(error)})
+        return task
+    return await _take(gateway, task, facts)
+
+
+async def _probe(gateway: Gateway, task: Task, url: str) -> VideoFacts:
+    limits = gateway.spec_of(task).video_limits
+    async with gateway.guard.reader(url, bytes_max=limits.bytes_max) as reader:
+        await reader.read_at(0, 1)
+        if reader.total_bytes is None:
+            raise NetError("the server does not say how long the file is")
+        return await probe_mp4(reader.read_at, reader.total_bytes)
+
+
+async def _take(gateway: Gateway, task: Task, facts: VideoFacts) -> Task | Ending | None:
+    spec = gateway.spec_of(task)
+    allowed = spec.operations[task.order.operation].source_ms
+    if facts.codec not in spec.video_limits.codecs:
+        return failed(TaskError.INVALID_INPUT, codec_message("The source video", facts.codec))
+    if allowed is not None and not allowed.low <= facts.duration_ms <= allowed.high:
+        message = source_length_message(task.order.operation, allowed, facts.duration_ms)
+        return failed(TaskError.INVALID_INPUT, f"{message[0].upper()}{message[1:]}")
+    source = SourceFacts(facts.width, facts.height, facts.duration_ms)
+    needed_micro = quote(task.order, spec, task.terms.prices_micro, source).total_micro
+    return await gateway.db.write(lambda tx: _grow(tx, gateway, task, source, needed_micro))
+
+
+def _grow(
+    tx: Writer, gateway: Gateway, task: Task, source: SourceFacts, needed_micro: int
+) -> Task | Ending | None:
+    """Note the measure; hold more where the source costs more than was held for it."""
+    more_micro = max(0, needed_micro - task.held_micro)
+    noted = tasks.note_change(tx, task, source=source, held_micro=task.held_micro + more_micro)
+    if noted is None or not more_micro:
+        return noted
+    if not ledger.hold(tx, task.account_id, task.id, more_micro, gateway.clock.now_ms()):
+        tasks.note_change(tx, noted, source=None, held_micro=task.held_micro)
+        balance = ledger.balance(tx, task.account_id)
+        return failed(
+            TaskError.INSUFFICIENT_BALANCE,
+            f"The source video is longer or larger than declared: the task can cost "
+            f"{usd(needed_micro)} USD, {usd(task.held_micro)} was held and "
+            f"{usd(balance.available_micro if balance else 0)} more is available. "
+            "Nothing was charged.",
+        )
+    key_usage.add_hold(tx, task.key_id, key_usage.day_of(task.created_at_ms), more_micro)
+    return replace(noted, held_micro=task.held_micro + more_micro)

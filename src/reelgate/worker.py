@@ -1,0 +1,249 @@
+"""The only loop: claim due work, drive it with bounded concurrency, drain on stop.
+
+A worker holds one lease that covers all its tasks. When the lease is lost (the process stood
+still for too long), everything in hand is dropped: by then it may be somebody else's.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from reelgate.domain.crashpoints import crash_point
+from reelgate.domain.errors import StoreError
+from reelgate.domain.ids import new_id
+from reelgate.domain.task import State, Task
+from reelgate.flows import advance, sweep
+from reelgate.flows.drive import Drive
+from reelgate.flows.gateway import Gateway
+from reelgate.store import leases, tasks
+from reelgate.store.database import Writer
+
+log = logging.getLogger("reelgate.worker")
+
+_LOOK_MS = 1_000
+_RENEWALS_PER_LEASE = 4
+_STORE_TROUBLE_MS = 1_000
+# Tasks that wait for a place upstream are in hand only as far as they may soon be sent.
+_UNSENT_MAX = 500
+_COLLECTING_MAX = 16
+
+# (what, how often in ms): the chores of every worker, harmless when several do them.
+_CHORES: tuple[tuple[Callable[[Gateway], Awaitable[int]], int], ...] = (
+    (sweep.free_dead_workers, 2_000),
+    (sweep.purge_expired, 15_000),
+    (sweep.forget_idempotency_keys, 3_600_000),
+    (sweep.remove_orphans, 3_600_000),
+)
+
+
+class Worker:
+    """Drives tasks until stopped. `concurrency` bounds how many are in hand at once."""
+
+    def __init__(
+        self, gateway: Gateway, *, concurrency: int = 5_000, claim_batch: int = 200
+    ) -> None:
+        self._gateway = gateway
+        self._concurrency = concurrency
+        self._claim_batch = claim_batch
+        self._id = ""
+        self._wake = asyncio.Event()
+        self._drives: dict[str, asyncio.Task[None]] = {}
+        self._unsent = 0
+        self._stopping = False
+        self._sleeping: set[asyncio.Task[None]] = set()
+        self._collecting = asyncio.Semaphore(_COLLECTING_MAX)
+
+    @property
+    def in_hand(self) -> int:
+        """How many tasks this worker drives now."""
+        return len(self._drives)
+
+    async def run(self, stop: asyncio.Event, grace_s: float) -> None:
+        """Work until `stop`, then finish the calls under way, within `grace_s`, and hand back."""
+        self._gateway.watch.on_work(self._wake.set)
+        await self._register()
+        async with asyncio.TaskGroup() as group:
+            loops = [
+                group.create_task(self._claim_loop()),
+                group.create_task(self._renew_loop()),
+                *(group.create_task(self._chore_loop(*chore)) for chore in _CHORES),
+            ]
+            await stop.wait()
+            self._stopping = True
+            loops[0].cancel()
+            await self._drain(grace_s)
+            for loop in loops:
+                loop.cancel()
+        await self._sign_off()
+
+    # ---- the lease ------------------------------------------------------------------------
+
+    async def _register(self) -> None:
+        now_ms = self._gateway.clock.now_ms()
+        self._id = new_id("worker", now_ms)
+        until_ms = now_ms + self._gateway.policy.lease_ms
+
+        def register(tx: Writer) -> None:
+            if not self._gateway.db.shared:
+                # One SQLite file has one worker, and it is this one: the others are dead.
+                for other in leases.everyone(tx):
+                    leases.sign_off(tx, other)
+            leases.register(tx, self._id, now_ms, until_ms)
+
+        await self._gateway.db.write(register)
+        log.info("worker started", extra={"worker_id": self._id})
+
+    async def _renew_loop(self) -> None:
+        lease_ms = self._gateway.policy.lease_ms
+        good_until = time.monotonic() + lease_ms / 1000
+        while True:
+            await asyncio.sleep(lease_ms / 1000 / _RENEWALS_PER_LEASE)
+            now_ms, asked_at = self._gateway.clock.now_ms(), time.monotonic()
+            try:
+                renewed = await self._gateway.db.write(
+                    partial(
+                        leases.renew,
+                        worker_id=self._id,
+                        now_ms=now_ms,
+                        lease_until_ms=now_ms + lease_ms,
+                    )
+                )
+            except StoreError as error:
+                log.warning("lease not renewed", extra={"detail": str(error)})
+                renewed = time.monotonic() < good_until
+            else:
+                good_until = asked_at + lease_ms / 1000 if renewed else 0.0
+            if not renewed:
+                await self._lose_everything()
+                with contextlib.suppress(StoreError):
+                    await self._register()
+                    good_until = time.monotonic() + lease_ms / 1000
+
+    async def _lose_everything(self) -> None:
+        log.warning("lease lost: dropping all tasks in hand", extra={"worker_id": self._id})
+        dropped = list(self._drives.values())
+        for drive in dropped:
+            drive.cancel()
+        await asyncio.gather(*dropped, return_exceptions=True)
+
+    async def _sign_off(self) -> None:
+        with contextlib.suppress(StoreError):
+            await self._gateway.db.write(lambda tx: leases.sign_off(tx, self._id))
+        log.info("worker stopped", extra={"worker_id": self._id})
+
+    # ---- claiming -------------------------------------------------------------------------
+
+    async def _claim_loop(self) -> None:
+        while True:
+            try:
+                full = await self._claim()
+            except StoreError as error:
+                log.warning("can't claim tasks", extra={"detail": str(error)})
+                full = False
+            if not full:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_MS / 1000):
+                        await self._wake.wait()
+            self._wake.clear()
+
+    async def _claim(self) -> bool:
+        """Take what is due; whether there may be more."""
+        room = min(self._claim_batch, self._concurrency - len(self._drives))
+        unsent_room = min(room, _UNSENT_MAX - self._unsent)
+        if room <= 0:
+            return False
+        worker_id, now_ms = self._id, self._gateway.clock.now_ms()
+
+        def take(tx: Writer) -> list[Task]:
+            sent = tasks.claim(tx, worker_id, now_ms, room, queued=False)
+            left = min(unsent_room, room - len(sent))
+            queued = tasks.claim(tx, worker_id, now_ms, left, queued=True) if left > 0 else []
+            return sent + queued
+
+        claimed = await self._gateway.db.write(take)
+        crash_point("claim.after_commit")
+        for task in claimed:
+            self._start(task)
+        return len(claimed) >= room
+
+    def _start(self, task: Task) -> None:
+        job = asyncio.create_task(self._drive(Drive(task)), name=task.id)
+        self._drives[task.id] = job
+        self._unsent += task.state is State.QUEUED
+        job.add_done_callback(lambda _: self._drives.pop(task.id, None))
+
+    # ---- driving --------------------------------------------------------------------------
+
+    async def _drive(self, drive: Drive) -> None:
+        """Step after step until the task has ended, is somebody else's, or the worker stops."""
+        unsent = drive.task.state is State.QUEUED
+        try:
+            wait_ms: int | None = 0
+            while wait_ms is not None:
+                if wait_ms > 0:
+                    await self._sleep(wait_ms)
+                if self._stopping:
+                    return
+                wait_ms = await self._step(drive)
+                if unsent and drive.task.state is not State.QUEUED:
+                    unsent = False
+                    self._unsent -= 1
+                    if self._unsent < _UNSENT_MAX // 2:
+                        self._wake.set()
+        finally:
+            self._unsent -= unsent
+            drive.release()
+
+    async def _sleep(self, wait_ms: int) -> None:
+        if self._stopping:
+            return
+        me = asyncio.current_task()
+        assert me is not None
+        self._sleeping.add(me)
+        try:
+            await asyncio.sleep(wait_ms / 1000)
+        finally:
+            self._sleeping.discard(me)
+
+    async def _step(self, drive: Drive) -> int | None:
+        try:
+            if drive.task.state is State.COLLECTING:
+                async with self._collecting:
+                    return await advance.step(self._gateway, drive)
+            return await advance.step(self._gateway, drive)
+        except StoreError as error:
+            log.warning("step failed", extra={"task_id": drive.task.id, "detail": str(error)})
+            return int(_STORE_TROUBLE_MS * random.uniform(1.0, 3.0))
+        except Exception:
+            log.exception("step failed", extra={"task_id": drive.task.id})
+            return int(_STORE_TROUBLE_MS * random.uniform(5.0, 15.0))
+
+    async def _drain(self, grace_s: float) -> None:
+        """Those that sleep stop at once; those in the middle of a call get `grace_s`."""
+        drives = list(self._drives.values())
+        if not drives:
+            return
+        log.info("draining", extra={"tasks": len(drives)})
+        for sleeper in list(self._sleeping):
+            sleeper.cancel()
+        _, late = await asyncio.wait(drives, timeout=grace_s)
+        for drive in late:
+            drive.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    # ---- chores ---------------------------------------------------------------------------
+
+    async def _chore_loop(self, chore: Callable[[Gateway], Awaitable[int]], every_ms: int) -> None:
+        while True:
+            try:
+                if await chore(self._gateway):
+                    self._wake.set()
+            except StoreError as error:
+                log.warning("chore failed", extra={"chore": chore.__name__, "detail": str(error)})
+            except Exception:
+                log.exception("chore failed", extra={"chore": chore.__name__})
+            await asyncio.sleep(every_ms / 1000 * random.uniform(0.9, 1.1))

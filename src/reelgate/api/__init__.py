@@ -1,0 +1,1 @@
+"""HTTP for programs: routes, authentication, JSON and forms in, JSON out."""

@@ -15,7 +15,7 @@ from reelgate.domain.task import State, Task
 from reelgate.flows import collect
 from reelgate.flows.drive import BACKOFF_MS_MAX, Drive, backoff_ms, end, move
 from reelgate.flows.gateway import Gateway
-from reelgate.flows.send import send, wait_stranded
+from reelgate.flows.send import after_lost_send, send, wait_stranded
 from reelgate.flows.settle import Ending, failed
 from reelgate.flows.verdicts import CALL_MS_MAX, ERROR_OF
 from reelgate.providers.base import Done, Failed, Pending, Trouble

@@ -102,6 +102,18 @@ def test_an_event_has_its_fields(setup: Setup, out: io.StringIO) -> None:
     assert line.endswith("Z INFO task moved task_id=task_1 from=queued to=sending\n")
 
 
+def test_fields_may_come_as_extra(setup: Setup, out: io.StringIO) -> None:
+    setup()
+    log.info("task moved", extra={"task_id": "task_1", "from": "queued", "gone": None})
+    assert out.getvalue().endswith("Z INFO task moved task_id=task_1 from=queued\n")
+
+
+def test_a_field_may_have_any_name(setup: Setup, out: io.StringIO) -> None:
+    setup()
+    event(log, "key made", name="default", args=1, message_="x")
+    assert out.getvalue().endswith("Z INFO key made name=default args=1 message=x\n")
+
+
 def test_an_event_is_one_object_for_programs(setup: Setup, out: io.StringIO) -> None:
     setup("json")
     event(log, "task moved", level=logging.WARNING, attempts=3, note='say "no"')
@@ -115,10 +127,9 @@ def test_an_error_is_one_line_that_says_where(
     setup: Setup, out: io.StringIO, log_format: LogFormat
 ) -> None:
     setup(log_format)
-    try:
+    with pytest.raises(KeyError) as caught:
         raise KeyError("no such key")
-    except KeyError as error:
-        event(log, "it broke", level=logging.ERROR, error=error)
+    event(log, "it broke", level=logging.ERROR, error=caught.value)
     line = out.getvalue()
     assert line.count("\n") == 1
     assert "KeyError" in line

@@ -14,6 +14,7 @@ import re
 import sys
 import threading
 from datetime import UTC, datetime
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import PurePath
 from types import TracebackType
@@ -26,14 +27,21 @@ _MS_PER_SECOND = 1000
 _FIELDS = "reelgate_fields"
 _FRAMES_SHOWN_MAX = 6
 _PLAIN = re.compile(r"[\w.:/@+,%*()-]+\Z", re.ASCII)
+# What `logging` itself puts on a record; the rest came as `extra` or through `event`.
+_NOT_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {_FIELDS, "message", "taskName"}
 # Third parties whose `info` is chatter beside one line per request.
 _CHATTY = ("aiohttp", "asyncio", "PIL", "uvicorn")
 
+# What has to be in the text (in lower case) for the pattern to be worth a try, and the pattern.
+_QUERY_SECRET = re.compile(r"(?i)([?&](?:sig|signature|token|key|x-amz-[a-z-]+)=)[^&\s\"']+")
 _SECRETS = (
-    (re.compile(r"\b(sk-|whsec_|xai-(?=\w{40}))[A-Za-z0-9_-]{8,}"), r"\1***"),
-    (re.compile(r"(?i)([?&](?:sig|signature|token|key|x-amz-[a-z-]+)=)[^&\s\"']+"), r"\1***"),
-    (re.compile(r"(?i)(\bbearer\s+)[^\s\"']+"), r"\1***"),
-    (re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s/:@\"']*:)[^\s/@\"']+@"), r"\1***@"),
+    ("sk-", re.compile(r"\b(sk-)[A-Za-z0-9_-]{8,}")),
+    ("xai-", re.compile(r"\b(xai-)[A-Za-z0-9_-]{40,}")),
+    ("whsec_", re.compile(r"\b(whsec_)[A-Za-z0-9+/=_-]{8,}")),
+    ("bearer", re.compile(r"(?i)(\bbearer\s+)[^\s\"']+")),
+    ("?", _QUERY_SECRET),
+    ("&", _QUERY_SECRET),
+    ("://", re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s/:@\"']*:)[^\s/@\"']+(?=@)")),
 )
 
 LogFormat = Literal["text", "json"]
@@ -41,8 +49,10 @@ LogFormat = Literal["text", "json"]
 
 def masked(text: str) -> str:
     """`text` without API keys, bearer tokens, passwords in URLs and signatures of links."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
+    lower = text.lower()
+    for hint, pattern in _SECRETS:
+        if hint in lower:
+            text = pattern.sub(r"\1***", text)
     return text
 
 
@@ -209,8 +219,15 @@ class _JsonFormatter(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    given: dict[str, object] = getattr(record, _FIELDS, {})
-    fields = {name.rstrip("_"): value for name, value in given.items() if value is not None}
+    """What was said of an event beside its words, with `extra` or through `event`."""
+    fields: dict[str, object] = {
+        name: value
+        for name, value in record.__dict__.items()
+        if name not in _NOT_FIELDS and value is not None
+    }
+    for name, value in getattr(record, _FIELDS, {}).items():
+        if value is not None:
+            fields[name.rstrip("_")] = value
     if not record.name.startswith("reelgate"):
         fields["logger"] = record.name
     if record.exc_info and record.exc_info[1]:
@@ -235,6 +252,7 @@ def _time(record: logging.LogRecord) -> str:
     return f"{_stamp(second)}.{ms:03d}Z"
 
 
+@lru_cache(maxsize=4)
 def _stamp(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 

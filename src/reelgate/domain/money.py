@@ -27,7 +27,7 @@ def parse_usd(text: str) -> int:
         value = Decimal(text.strip())
     except InvalidOperation:
         raise ValueError(f"{text!r} is not an amount in USD; write it like 12.50") from None
-    if not value.is_finite() or abs(value) > AMOUNT_MICRO_MAX:
+    if not value.is_finite() or abs(value) > AMOUNT_MICRO_MAX // MICRO_PER_USD:
         raise ValueError(f"{text!r} is not an amount in USD between -10^10 and 10^10")
     micro = value * MICRO_PER_USD
     if micro != micro.to_integral_value():

@@ -109,12 +109,12 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     held: str
 
 
-_ENCODER = msgspec.json.Encoder()
+encode = msgspec.json.Encoder().encode
 
 
 def video_json(task: Task, url: str | None) -> bytes:
     """A task as the bytes of an answer; the hottest path there is. See `video`."""
-    return _ENCODER.encode(video(task, url))
+    return encode(video(task, url))
 
 
 def video(task: Task, url: str | None) -> Video:

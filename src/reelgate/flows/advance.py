@@ -26,6 +26,7 @@ log = logging.getLogger("reelgate.task")
 _PROGRESS_STEP = 5
 _PROGRESS_NOTE_MS = 30_000
 _PROGRESS_MAX = 99
+_DOUBT_MS = 60_000
 
 
 async def step(gateway: Gateway, drive: Drive) -> int | None:
@@ -64,13 +65,14 @@ async def _poll(gateway: Gateway, drive: Drive, *, adopted: bool) -> int | None:
     crash_point("poll.after_answer")
     match answer:
         case Pending():
-            drive.troubles = 0
+            drive.troubles, drive.doubted_since_ms = 0, None
             return await _pending(gateway, drive, answer)
         case Trouble():
+            if answer.if_repeated and _doubted_for_long(gateway, drive):
+                return await _fail(gateway, drive, answer.if_repeated)
             return await _trouble(gateway, drive, answer.detail, answer.retry_after_ms)
         case Failed():
-            ending = failed(ERROR_OF[answer.verdict], answer.message, cost_ticks=answer.cost_ticks)
-            return await end(gateway, drive, ending)
+            return await _fail(gateway, drive, answer)
         case Done():
             drive.troubles = 0
             moved = await move(
@@ -87,6 +89,19 @@ async def _poll(gateway: Gateway, drive: Drive, *, adopted: bool) -> int | None:
             return 0
         case _:
             assert_never(answer)
+
+
+async def _fail(gateway: Gateway, drive: Drive, answer: Failed) -> int | None:
+    ending = failed(ERROR_OF[answer.verdict], answer.message, cost_ticks=answer.cost_ticks)
+    return await end(gateway, drive, ending)
+
+
+def _doubted_for_long(gateway: Gateway, drive: Drive) -> bool:
+    """Whether an upstream that knows nothing of the job has said so for a minute."""
+    now_ms = gateway.clock.now_ms()
+    if drive.doubted_since_ms is None:
+        drive.doubted_since_ms = now_ms
+    return now_ms - drive.doubted_since_ms >= _DOUBT_MS
 
 
 async def _pending(gateway: Gateway, drive: Drive, answer: Pending) -> int | None:

@@ -34,6 +34,7 @@ class Drive:
     slot: Upstream | None = None
     declined: frozenset[str] = frozenset()
     troubles: int = 0
+    doubted_since_ms: int | None = None
     waited_ms: int = 0
     progress_noted_ms: int = 0
     download: collect.Progress = field(default_factory=collect.Progress)

@@ -1,0 +1,218 @@
+"""The HTTP face for programs: one ASGI app that finds the route, tells the caller, answers.
+
+Whatever happens in between ends in the contract's error shape, with a request id and one log line.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from reelgate.api.errors import error_response, method_not_allowed, route_not_found
+from reelgate.api.fields import CreateReader
+from reelgate.domain.errors import ReelgateError
+from reelgate.flows.accounts import Authenticator
+from reelgate.flows.gateway import Caller, Gateway
+
+log = logging.getLogger("reelgate.http")
+
+AccessLog = Callable[[str, str, int, int, str, str], None]
+"""(method, path, status, microseconds, request id, task id or empty): one line per request."""
+
+Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
+Handler = Callable[["Call"], Awaitable[Answer]]
+
+
+@dataclass(slots=True)
+class Api:
+    """What the handlers share."""
+
+    gateway: Gateway
+    authenticator: Authenticator
+    reader: CreateReader
+    prefer_wait_s_max: int = 60
+    ready: Callable[[], Awaitable[dict[str, str]]] | None = None
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way through: raw ASGI, and what has been found out about it."""
+
+    api: Api
+    scope: Scope
+    receive: Receive
+    request_id: str
+    params: dict[str, str]
+    who: Caller | None = None
+    task_id: str = ""
+    task_may_exist: bool = False
+
+    @property
+    def gateway(self) -> Gateway:
+        return self.api.gateway
+
+    @property
+    def caller(self) -> Caller:
+        """Who is calling; only on routes that need a key."""
+        assert self.who is not None
+        return self.who
+
+    def header(self, name: bytes) -> str | None:
+        """A header by its lower-case name; the first where there are several."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return str(value, "latin-1")
+        return None
+
+    def query(self) -> dict[str, str]:
+        """The query parameters; the last where there are several."""
+        return dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A row of the route table; `keyed` routes want an API key before anything else."""
+
+    method: str
+    path: str
+    handler: Handler
+    keyed: bool = True
+
+
+@dataclass(slots=True)
+class _Node:
+    """A place in the tree of path segments; a literal segment goes before a parameter."""
+
+    literals: dict[str, "_Node"] = field(default_factory=dict)
+    param: "tuple[str, _Node] | None" = None
+    routes: dict[str, Route] = field(default_factory=dict)
+
+
+class Router:
+    """Finds routes segment by segment."""
+
+    def __init__(self, routes: tuple[Route, ...]) -> None:
+        self._root = _Node()
+        self.paths = tuple(dict.fromkeys(route.path for route in routes))
+        for route in routes:
+            self._add(route)
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+        """The route and its path parameters. Raises Refusal: 404 or 405."""
+        node, params = self._root, dict[str, str]()
+        for segment in path[1:].split("/"):
+            child = node.literals.get(segment)
+            if child is None:
+                if node.param is None or not segment:
+                    raise route_not_found(method, path, self.paths)
+                name, child = node.param
+                params[name] = segment
+            node = child
+        route = node.routes.get(method)
+        if route is None:
+            if not node.routes:
+                raise route_not_found(method, path, self.paths)
+            raise method_not_allowed(method, path, node.routes)
+        return route, params
+
+    def _add(self, route: Route) -> None:
+        node = self._root
+        for segment in route.path[1:].split("/"):
+            if segment.startswith("{"):
+                if node.param is None:
+                    node.param = (segment[1:-1], _Node())
+                node = node.param[1]
+            else:
+                node = node.literals.setdefault(segment, _Node())
+        node.routes[route.method] = route
+        if route.method == "GET":
+            node.routes.setdefault("HEAD", route)
+
+
+class HttpApi:
+    """The ASGI app. `access_log` is told of every request when its answer is out."""
+
+    def __init__(self, api: Api, routes: tuple[Route, ...], access_log: AccessLog) -> None:
+        self._api = api
+        self._router = Router(routes)
+        self._access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"{scope['type']} is not served here")
+        began = time.perf_counter_ns()
+        request_id = f"req_{os.urandom(12).hex()}"
+        call = Call(self._api, scope, receive, request_id, {})
+        status = 0
+        extra = (b"x-request-id", request_id.encode())
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], extra]
+            await send(message)
+
+        try:
+            answer = await self._answer(call)
+            await answer(scope, receive, send_with_id)
+        except ClientDisconnect:
+            status = status or 499
+        except Exception as error:
+            if status:  # the answer has begun; all that is left is to cut it short
+                log.exception("answer broken off", extra={"request_id": request_id})
+                raise
+            await self._refuse(call, error)(scope, receive, send_with_id)
+        finally:
+            elapsed_us = (time.perf_counter_ns() - began) // 1000
+            self._access_log(
+                scope["method"], scope["path"], status, elapsed_us, request_id, call.task_id
+            )
+
+    async def _answer(self, call: Call) -> Answer:
+        scope = call.scope
+        route, call.params = self._router.find(scope["method"], scope["path"])
+        if route.keyed:
+            caller = self._api.authenticator.caller
+            call.who = await caller(call.header(b"authorization"))
+        return await route.handler(call)
+
+    def _refuse(self, call: Call, error: Exception) -> Answer:
+        if not isinstance(error, ReelgateError):
+            log.error("request failed", extra={"request_id": call.request_id}, exc_info=error)
+        response = error_response(error, call.request_id, task_may_exist=call.task_may_exist)
+        del response.headers["x-request-id"]
+        return response
+
+
+class Json:
+    """A JSON answer from encoded bytes, as cheap as ASGI allows."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(
+        self, body: bytes, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        head: dict[str, Any] = {
+            "type": "http.response.start",
+            "status": self.status,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(self.body)),
+                *self.headers,
+            ],
+        }
+        await send(head)
+        body = b"" if scope["method"] == "HEAD" else self.body
+        await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,44 @@
+"""Stop a task early: free while queued, later only where the upstream certainly stops."""
+
+from functools import partial
+
+from reelgate.domain.errors import Code, Refusal, TaskError
+from reelgate.domain.task import State, Task
+from reelgate.flows import inputs
+from reelgate.flows.gateway import Gateway
+from reelgate.flows.settle import failed, settle
+from reelgate.store import tasks
+
+_MESSAGE = "The task was cancelled. Nothing was charged."
+_RACES_MAX = 5
+
+
+async def cancel(gateway: Gateway, task: Task) -> Task:
+    """The cancelled task. Raises Refusal (`not_cancellable`)."""
+    for _ in range(_RACES_MAX):
+        if task.ended:
+            raise _too_late(task, f"it is {task.status} already")
+        if task.state is not State.QUEUED:
+            await _stop_upstream(gateway, task)
+        ended = await settle(
+            gateway, task, failed(TaskError.CANCELLED, _MESSAGE, state=State.CANCELLED)
+        )
+        if ended is not None:
+            await inputs.forget(gateway, ended)
+            return ended
+        # It moved while we looked: look again.
+        moved = await gateway.db.point(partial(tasks.get, task_id=task.id))
+        task = moved or task
+    raise _too_late(task, "it is changing at this moment")
+
+
+async def _stop_upstream(gateway: Gateway, task: Task) -> None:
+    upstream = gateway.upstreams.get(task.upstream)
+    if task.state is not State.RUNNING or upstream is None or task.upstream_ref is None:
+        raise _too_late(task, "it has been sent to the upstream")
+    if not upstream.provider.can_cancel or not await upstream.provider.cancel(task.upstream_ref):
+        raise _too_late(task, "the upstream has it and does not stop it")
+
+
+def _too_late(task: Task, why: str) -> Refusal:
+    return Refusal(Code.NOT_CANCELLABLE, f"Task {task.id} can't be cancelled: {why}.")

@@ -57,7 +57,7 @@ EFFECTS = (
     Effect("dark", ("dark", "darker", "night"), contrast=0.8, lift=-40, saturation=0.8),
     Effect("bright", ("bright", "brighter", "daylight"), contrast=1.05, lift=30),
     Effect("vivid", ("vivid", "colorful", "colourful", "neon"), contrast=1.2, saturation=1.7),
-    Effect("blur", ("blur", "blurred", "blurry", "out of focus", "dreamy", "soft"), blur=0.02),
+    Effect("blur", ("blur", "blurred", "blurry", "out of focus", "dreamy", "soft"), blur=0.03),
     Effect("mirror", ("mirror", "mirrored", "flip", "flipped"), mirror=True),
     Effect("upside down", ("upside down", "upside-down"), upside_down=True),
     Effect("slow", ("slow", "slower", "slowly", "slow motion", "slow-motion"), speed=0.5),

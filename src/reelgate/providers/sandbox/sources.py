@@ -60,9 +60,9 @@ def _check_pixels(image: Image.Image) -> None:
 
 
 def _opaque(image: Image.Image, width: int, height: int) -> Image.Image:
-    scale = max(width / image.width, height / image.height)
-    if scale < 1:
-        size = (max(2, round(image.width * scale)), max(2, round(image.height * scale)))
+    scale = min(1.0, max(width / image.width, height / image.height))
+    size = (max(2, round(image.width * scale)), max(2, round(image.height * scale)))
+    if size != image.size:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
         image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     if not image.has_transparency_data:

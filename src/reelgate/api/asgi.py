@@ -19,6 +19,7 @@ from reelgate.api.fields import CreateReader
 from reelgate.domain.errors import ReelgateError
 from reelgate.flows.accounts import Authenticator
 from reelgate.flows.gateway import Caller, Gateway
+from reelgate.flows.pictures import PictureMaker
 
 log = logging.getLogger("reelgate.http")
 
@@ -36,6 +37,7 @@ class Api:
     gateway: Gateway
     authenticator: Authenticator
     reader: CreateReader
+    pictures: PictureMaker
     prefer_wait_s_max: int = 60
     ready: Callable[[], Awaitable[dict[str, str]]] | None = None
 
@@ -142,6 +144,10 @@ class HttpApi:
         self._api = api
         self._router = Router(routes)
         self._access_log = access_log
+
+    def close(self) -> None:
+        """Let held answers and event streams end: the process is stopping."""
+        self._api.gateway.watch.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -1,25 +1,29 @@
 """The bytes of a finished video: whole or one range, by key or by signed link."""
 
+import hashlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
 
 from starlette.responses import Response, StreamingResponse
 
 from reelgate.api.asgi import Answer, Call
 from reelgate.api.links import link_of
 from reelgate.domain.errors import Code, Refusal
-from reelgate.domain.task import Result, Task
 from reelgate.flows import deliver
+from reelgate.flows.pictures import PICTURES
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z")
-VARIANTS = ("video", "thumbnail", "spritesheet")
+_VIDEO = "video"
+VARIANTS = (_VIDEO, *PICTURES)
 
 
 async def content(call: Call) -> Answer:
     """The MP4, or a picture of it (`?variant=`)."""
     call.task_id = task_id = call.params["task_id"]
     query = call.query()
-    variant = query.get("variant", "video")
+    variant = query.get("variant", _VIDEO)
     if variant not in VARIANTS:
         raise Refusal(
             Code.INVALID_VALUE,
@@ -27,7 +31,33 @@ async def content(call: Call) -> Answer:
             "variant",
         )
     task = await deliver.find_bytes(call.gateway, await _account(call, query), task_id)
-    return _video_answer(call, task)
+    assert task.result is not None
+    if variant == _VIDEO:
+        shown = _Shown("video/mp4", f"{task.id}.mp4", task.result.sha256, task.result.bytes)
+        return _answer(call, shown, partial(call.gateway.media.stream, task.result.key))
+    picture = PICTURES[variant]
+    data = await call.api.pictures.get(task, picture)
+    shown = _Shown(
+        picture.mime,
+        f"{task.id}-{variant}{picture.suffix}",
+        hashlib.sha256(data).hexdigest(),
+        len(data),
+    )
+    return _answer(call, shown, partial(_slice, data))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What is sent, whichever variant it is."""
+
+    mime: str
+    filename: str
+    sha256: str
+    bytes: int
+
+
+async def _slice(data: bytes, start: int, length: int) -> AsyncIterator[bytes]:
+    yield data[start : start + length]
 
 
 async def _account(call: Call, query: dict[str, str]) -> str | None:
@@ -39,42 +69,42 @@ async def _account(call: Call, query: dict[str, str]) -> str | None:
     return caller.account_id
 
 
-def _video_answer(call: Call, task: Task) -> Answer:
-    result = task.result
-    assert result is not None
-    etag = f'"{result.sha256}"'
+def _answer(
+    call: Call, shown: _Shown, stream: Callable[[int, int], AsyncIterator[bytes]]
+) -> Answer:
+    etag = f'"{shown.sha256}"'
     headers = {
-        "content-type": "video/mp4",
+        "content-type": shown.mime,
         "etag": etag,
         "accept-ranges": "bytes",
-        "content-disposition": f'attachment; filename="{task.id}.mp4"',
+        "content-disposition": f'attachment; filename="{shown.filename}"',
         "cache-control": "private, max-age=3600",
         "x-content-type-options": "nosniff",
     }
     if _matches(call.header(b"if-none-match"), etag):
         return Response(status_code=304, headers=headers)
-    span = _span(call, result, etag)
+    span = _span(call, shown.bytes, etag)
     if span is None:
         return Response(
-            status_code=416, headers={**headers, "content-range": f"bytes */{result.bytes}"}
+            status_code=416, headers={**headers, "content-range": f"bytes */{shown.bytes}"}
         )
     start, length = span
     status = 200
-    if length != result.bytes:
+    if length != shown.bytes:
         status = 206
-        headers["content-range"] = f"bytes {start}-{start + length - 1}/{result.bytes}"
+        headers["content-range"] = f"bytes {start}-{start + length - 1}/{shown.bytes}"
     headers["content-length"] = str(length)
     if call.scope["method"] == "HEAD":
         return Response(status_code=status, headers=headers)
-    return StreamingResponse(_bytes(call, result.key, start, length), status, headers)
+    return StreamingResponse(stream(start, length), status, headers)
 
 
-def _span(call: Call, result: Result, etag: str) -> tuple[int, int] | None:
+def _span(call: Call, total: int, etag: str) -> tuple[int, int] | None:
     """(start, length) to send; None when the range begins behind the end.
 
     Several ranges, or one of another version of the file, get the whole.
     """
-    whole = (0, result.bytes)
+    whole = (0, total)
     given = call.header(b"range")
     match = _RANGE.match(given.strip()) if given else None
     condition = call.header(b"if-range")
@@ -84,14 +114,14 @@ def _span(call: Call, result: Result, etag: str) -> tuple[int, int] | None:
     if not first and not last:
         return whole
     if not first:
-        length = min(int(last), result.bytes)
-        return (result.bytes - length, length) if length else None
+        length = min(int(last), total)
+        return (total - length, length) if length else None
     start = int(first)
     if last and int(last) < start:
         return whole
-    if start >= result.bytes:
+    if start >= total:
         return None
-    end = min(int(last), result.bytes - 1) if last else result.bytes - 1
+    end = min(int(last), total - 1) if last else total - 1
     return start, end - start + 1
 
 
@@ -101,7 +131,3 @@ def _matches(condition: str | None, etag: str) -> bool:
     return condition.strip() == "*" or etag in [
         tag.strip().removeprefix("W/") for tag in condition.split(",")
     ]
-
-
-def _bytes(call: Call, key: str, start: int, length: int) -> AsyncIterator[bytes]:
-    return call.gateway.media.stream(key, start, length)

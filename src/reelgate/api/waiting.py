@@ -31,7 +31,7 @@ async def wait_for_end(call: Call, task: Task, wait_s: int) -> Task:
             found = await gateway.db.point(partial(tasks.get, task_id=task.id))
             task = found or task
             left_s = deadline - time.monotonic()
-            if task.ended or left_s <= 0:
+            if task.ended or left_s <= 0 or gateway.watch.closed:
                 return task
             await wait_for(changed, left_s)
     finally:

@@ -22,6 +22,7 @@ from reelgate.domain.crashpoints import arm
 from reelgate.domain.errors import OperatorError, StoreError
 from reelgate.flows.accounts import Authenticator
 from reelgate.flows.gateway import Gateway
+from reelgate.flows.pictures import PictureMaker
 from reelgate.logs import setup_logging
 from reelgate.settings import Settings
 from reelgate.store import tasks
@@ -94,6 +95,7 @@ async def _serve(
                     gateway,
                     Authenticator(gateway),
                     CreateReader(gateway.models, allow_http=settings.allow_http_inputs),
+                    PictureMaker(gateway),
                     settings.prefer_wait_s_max,
                     health,
                 )
@@ -134,6 +136,7 @@ async def _answer_requests(
     if ready is not None:
         ready(url)
     await stop.wait()
+    app.close()
     server.should_exit = True
     await serving
 

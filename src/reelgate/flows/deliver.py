@@ -9,6 +9,7 @@ from functools import partial
 from reelgate.domain.errors import Code, Refusal
 from reelgate.domain.ids import is_task_id
 from reelgate.domain.task import State, Task
+from reelgate.flows import pictures
 from reelgate.flows.gateway import Gateway
 from reelgate.store import tasks
 
@@ -32,7 +33,7 @@ def sign(gateway: Gateway, task: Task) -> Link:
     if expires_ms is None:
         now_ms = gateway.clock.now_ms()
         expires_ms = now_ms - now_ms % _LINK_STEP_MS + _LINK_STEP_MS + gateway.policy.link_ttl_ms
-    expires_s = -(-expires_ms // 1000)
+    expires_s = expires_ms // 1000
     return Link(expires_s, _signature(gateway.secret, task.id, expires_s))
 
 
@@ -97,7 +98,7 @@ async def delete(gateway: Gateway, account_id: str, task_id: str) -> None:
     now_ms = gateway.clock.now_ms()
     await gateway.db.write(partial(tasks.mark_deleted, task_id=task_id, now_ms=now_ms))
     if task.result is not None:
-        await gateway.media.delete(task.result.key)
+        await pictures.remove_all(gateway, task.result.key)
         await gateway.db.write(partial(tasks.mark_purged, task_id=task_id, now_ms=now_ms))
     gateway.watch.changed(task_id)
 

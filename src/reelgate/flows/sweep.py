@@ -5,6 +5,7 @@ from functools import partial
 
 from reelgate.domain.crashpoints import crash_point
 from reelgate.domain.ids import is_task_id
+from reelgate.flows import pictures
 from reelgate.flows.gateway import Gateway
 from reelgate.store import idempotency, leases, tasks
 from reelgate.store.database import Reader
@@ -32,7 +33,7 @@ async def purge_expired(gateway: Gateway) -> int:
     for task in due:
         if task.result is not None:
             crash_point("sweep.before_purge")
-            await gateway.media.delete(task.result.key)
+            await pictures.remove_all(gateway, task.result.key)
             crash_point("sweep.after_purge")
         await gateway.db.write(partial(tasks.mark_purged, task_id=task.id, now_ms=now_ms))
         gateway.watch.changed(task.id)

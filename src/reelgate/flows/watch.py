@@ -15,6 +15,7 @@ class Watch:
     def __init__(self) -> None:
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._on_work: list[Callable[[], None]] = []
+        self.closed = False
 
     def subscribe(self, task_id: str) -> asyncio.Event:
         """An event that is set at every change of the task, until `unsubscribe`."""
@@ -33,6 +34,13 @@ class Watch:
         """Say that a task has changed."""
         for event in self._waiters.get(task_id, ()):
             event.set()
+
+    def close(self) -> None:
+        """The process is stopping: nobody is to wait any longer."""
+        self.closed = True
+        for events in self._waiters.values():
+            for event in events:
+                event.set()
 
     def watched(self) -> list[str]:
         """The tasks that somebody waits for."""

@@ -142,9 +142,9 @@ def check_books(tx: Reader) -> list[str]:
 
 
 def kept_results(tx: Reader) -> set[str]:
-    """The media keys of all results that should exist."""
+    """The media keys, without their suffix, of all results that should exist."""
     rows = tx.all(
         "SELECT id FROM task WHERE state = 'completed' AND purged_at_ms IS NULL "
         "AND deleted_at_ms IS NULL"
     )
-    return {f"results/{row[0][-2:]}/{row[0]}.mp4" for row in rows}
+    return {f"results/{row[0][-2:]}/{row[0]}" for row in rows}

@@ -18,6 +18,7 @@ SHEET_COLUMNS = SHEET_ROWS = 5
 FRAMES_DECODED_MAX = 3000  # two minutes of our films; a longer clip is shown as far as that
 FRAME_PIXELS_MAX = 4096 * 2304
 _THUMBNAIL_AT_S = Fraction(1)
+_GRAIN_S = Fraction(1, 1000)  # lengths are known to the millisecond
 _DECODER_THREADS = 2
 
 
@@ -56,7 +57,7 @@ def _stills(path: Path, times_s: list[Fraction], side_px_max: int) -> Iterator[I
     waiting = list(times_s)
     shown: av.VideoFrame | None = None
     for when, frame in _frames(path):
-        while waiting and shown is not None and waiting[0] < when:
+        while waiting and shown is not None and waiting[0] + _GRAIN_S < when:
             waiting.pop(0)
             yield _picture(shown, side_px_max)
         shown = frame

@@ -66,7 +66,7 @@ def event(
 ) -> None:
     """Log one line: `event(log, "task moved", task_id=…, from_="queued", to="sending")`.
 
-    A trailing underscore is dropped from a field's name. Fields that are None are left out.
+    A trailing underscore is dropped from a field's name. Fields that are None or empty are left out.
     """
     if logger.isEnabledFor(level):
         logger.log(level, message, exc_info=error, extra={_FIELDS: fields})
@@ -153,9 +153,10 @@ class RequestLog:
                 f'"task_id":{_quoted(task_id)}}}\n'
             )
         else:
+            of_task = f" task_id={_plain(task_id)}" if task_id else ""
             line = (
                 f"{self._stamp}.{ms:03d}Z INFO {_plain(method)} {_plain(path)} {status} "
-                f"elapsed_us={elapsed_us} request_id={_plain(request_id)} task_id={task_id}\n"
+                f"elapsed_us={elapsed_us} request_id={_plain(request_id)}{of_task}\n"
             )
         self._buffer.append(line)
 
@@ -223,10 +224,10 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     fields: dict[str, object] = {
         name: value
         for name, value in record.__dict__.items()
-        if name not in _NOT_FIELDS and value is not None
+        if name not in _NOT_FIELDS and value is not None and value != ""
     }
     for name, value in getattr(record, _FIELDS, {}).items():
-        if value is not None:
+        if value is not None and value != "":
             fields[name.rstrip("_")] = value
     if not record.name.startswith("reelgate"):
         fields["logger"] = record.name

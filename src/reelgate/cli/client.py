@@ -79,9 +79,8 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 class Client:
     """Calls one gateway. Every method raises GatewayUnreachable, or OperatorError for a refusal."""
 
-    def __init__(self, endpoint: Endpoint, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._pause = pause
         handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
         if urlsplit(endpoint.url).hostname in {"127.0.0.1", "::1", "localhost"}:
             handlers.append(urllib.request.ProxyHandler({}))
@@ -96,12 +95,12 @@ class Client:
         """
         headers = {"Idempotency-Key": idempotency_key}
         if isinstance(order, dict):
-            return self._patiently(
+            return _patiently(
                 _CREATE_ATTEMPTS_MAX,
                 lambda: self.call("POST", "/v1/videos", headers, json_body=order),
             )
         form = MultipartBody(order)
-        return self._patiently(
+        return _patiently(
             _CREATE_ATTEMPTS_MAX, lambda: self.call("POST", "/v1/videos", headers, form=form)
         )
 
@@ -137,7 +136,7 @@ class Client:
         """
         part = target.with_name(f".{target.name}.{task_id}.part")
         path = f"/v1/videos/{quote(task_id, safe='')}/content"
-        total = self._patiently(_DOWNLOAD_ATTEMPTS_MAX, lambda: self._append(path, part, on_bytes))
+        total = _patiently(_DOWNLOAD_ATTEMPTS_MAX, lambda: self._append(path, part, on_bytes))
         part.replace(target)
         return total
 
@@ -173,14 +172,6 @@ class Client:
             if not chunk:
                 return
             yield chunk
-
-    def _patiently(self, attempts_max: int, attempt: Callable[[], T]) -> T:
-        for _ in range(attempts_max - 1):
-            try:
-                return attempt()
-            except GatewayUnreachable as error:
-                self._pause(error.retry_after_s)
-        return attempt()
 
     # ---- one call -------------------------------------------------------------------------
 
@@ -263,6 +254,15 @@ class Client:
             message += f", a redirect to {location}; set REELGATE_URL to the address itself"
         exit_code = _EXIT_CODES.get(told.get("code")) or _EXIT_CODES.get(error.status)
         return OperatorError(message, exit_code or ExitCode.USAGE)
+
+
+def _patiently(attempts_max: int, attempt: Callable[[], T]) -> T:
+    for _ in range(attempts_max - 1):
+        try:
+            return attempt()
+        except GatewayUnreachable as error:
+            time.sleep(error.retry_after_s)
+    return attempt()
 
 
 def _json_object(text: bytes) -> dict[str, Any] | None:

@@ -3,12 +3,14 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+_MS_PER_SECOND = 1000
 _MIB = 1024 * 1024
 
 
@@ -35,6 +37,14 @@ def size_text(bytes_: int) -> str:
     """A number of bytes in MB, as people say it."""
     tenths = (bytes_ * 10 + _MIB // 2) // _MIB
     return f"{tenths // 10}.{tenths % 10} MiB" if tenths else f"{bytes_} bytes"
+
+
+def when(at_ms: int | None) -> str | None:
+    """A moment in milliseconds since the epoch as ISO 8601, UTC."""
+    if at_ms is None:
+        return None
+    moment = datetime.fromtimestamp(at_ms // _MS_PER_SECOND, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def bill_rows(billing: dict[str, Any]) -> list[tuple[str, str, str, str]]:

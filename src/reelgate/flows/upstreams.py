@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from reelgate.domain.model import Operation
@@ -141,7 +141,7 @@ class Upstreams:
     def __init__(self, upstreams: Iterable[Upstream]) -> None:
         self._all = {upstream.name: upstream for upstream in upstreams}
 
-    def __iter__(self) -> "Iterable[Upstream]":
+    def __iter__(self) -> Iterator[Upstream]:
         return iter(self._all.values())
 
     def get(self, name: str | None) -> Upstream | None:

@@ -47,10 +47,10 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "psycopg": ("store/",),
     "python_multipart": ("api/",),
     "rich": ("cli/",),
-    "starlette": ("api/", "app.py"),
+    "starlette": ("api/", "app/"),
     "typer": ("cli/",),
-    "uvicorn": ("app.py", "cli/"),
-    "uvloop": ("app.py", "cli/"),
+    "uvicorn": ("app/", "cli/"),
+    "uvloop": ("app/", "cli/"),
     "yarl": ("net/",),
 }
 
@@ -234,23 +234,23 @@ RULES = (
     Rule(
         "lines are short",
         lines_are_short,
-        caught=(Source("app.py", "x = 1  #" + "." * 93),),
-        spared=(Source("app.py", "x = 1  #" + "." * 92),),
+        caught=(Source("app/", "x = 1  #" + "." * 93),),
+        spared=(Source("app/", "x = 1  #" + "." * 92),),
     ),
     Rule(
         "functions are short",
         functions_are_short,
         caught=(
-            Source("app.py", "def f():\n" + "    x = 1\n" * 60),
-            Source("app.py", "class A:\n    async def f(self):\n" + "        x = 1\n" * 60),
+            Source("app/", "def f():\n" + "    x = 1\n" * 60),
+            Source("app/", "class A:\n    async def f(self):\n" + "        x = 1\n" * 60),
         ),
-        spared=(Source("app.py", "def f():\n" + "    x = 1\n" * 59),),
+        spared=(Source("app/", "def f():\n" + "    x = 1\n" * 59),),
     ),
     Rule(
         "files are short",
         files_are_short,
-        caught=(Source("app.py", "x = 1\n" * 401),),
-        spared=(Source("app.py", "x = 1\n" * 400), Source("catalog/a.py", "x = 1\n" * 401)),
+        caught=(Source("app/", "x = 1\n" * 401),),
+        spared=(Source("app/", "x = 1\n" * 400), Source("catalog/a.py", "x = 1\n" * 401)),
     ),
     Rule(
         "only the clock tells the time",
@@ -285,20 +285,20 @@ RULES = (
         "suppressions are narrow",
         suppressions_are_narrow,
         caught=(
-            Source("app.py", "x = y  # type: " + "ignore"),
-            Source("app.py", "x = y  # no" + "qa"),
-            Source("app.py", "# mypy: " + "ignore-errors"),
+            Source("app/", "x = y  # type: " + "ignore"),
+            Source("app/", "x = y  # no" + "qa"),
+            Source("app/", "# mypy: " + "ignore-errors"),
         ),
         spared=(
-            Source("app.py", "x = y  # type: ignore[attr-defined] # no stubs"),
-            Source("app.py", "x = y  # noqa: BLE001 # the last resort"),
+            Source("app/", "x = y  # type: ignore[attr-defined] # no stubs"),
+            Source("app/", "x = y  # noqa: BLE001 # the last resort"),
         ),
     ),
     Rule(
         "imports are at the top",
         imports_are_at_the_top,
         caught=(
-            Source("app.py", "def f():\n    import json"),
+            Source("app/", "def f():\n    import json"),
             Source("cli.py", "class A:\n    async def f(self):\n        from a import b"),
         ),
         spared=(Source("cli/serve.py", "def f():\n    import json"),),
@@ -307,12 +307,12 @@ RULES = (
         "nothing happens on import",
         nothing_happens_on_import,
         caught=(
-            Source("app.py", "import logging\nlogging.basicConfig()"),
-            Source("app.py", "for x in y:\n    z.append(x)"),
-            Source("app.py", "with open('a') as f:\n    text = f.read()"),
+            Source("app/", "import logging\nlogging.basicConfig()"),
+            Source("app/", "for x in y:\n    z.append(x)"),
+            Source("app/", "with open('a') as f:\n    text = f.read()"),
         ),
         spared=(
-            Source("app.py", '"""What it is."""\nimport re\nWORD = re.compile("a")'),
+            Source("app/", '"""What it is."""\nimport re\nWORD = re.compile("a")'),
             Source("__main__.py", "if __name__ == '__main__':\n    main()"),
         ),
     ),
@@ -320,11 +320,11 @@ RULES = (
         "nothing is unfinished",
         nothing_is_unfinished,
         caught=(
-            Source("app.py", "# TO" + "DO: more"),
-            Source("app.py", "def f():\n    raise NotImplemented" + "Error"),
-            Source("app.py", "def f():  # pragma: no" + " cover\n    ..."),
+            Source("app/", "# TO" + "DO: more"),
+            Source("app/", "def f():\n    raise NotImplemented" + "Error"),
+            Source("app/", "def f():  # pragma: no" + " cover\n    ..."),
         ),
-        spared=(Source("app.py", "# all of the todos are done"),),
+        spared=(Source("app/", "# all of the todos are done"),),
     ),
     Rule(
         "only the store speaks SQL",
@@ -343,7 +343,7 @@ RULES = (
         "only settings read the environment",
         only_settings_read_the_environment,
         caught=(
-            Source("app.py", "import os\nx = os.environ['A']"),
+            Source("app/", "import os\nx = os.environ['A']"),
             Source("providers/xai.py", "from os import getenv"),
         ),
         spared=(
@@ -354,8 +354,8 @@ RULES = (
     Rule(
         "modules say what they are",
         modules_say_what_they_are,
-        caught=(Source("app.py", "x = 1"), Source("net/__init__.py", "")),
-        spared=(Source("app.py", '"""The composition root."""'),),
+        caught=(Source("app/", "x = 1"), Source("net/__init__.py", "")),
+        spared=(Source("app/", '"""The composition root."""'),),
     ),
     Rule(
         "only the command line prints",

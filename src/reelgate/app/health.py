@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from reelgate.domain.errors import StoreError
 from reelgate.flows.gateway import Gateway
+from reelgate.store import world
 
 _DATABASE_ANSWER_S = 5
 
@@ -27,7 +28,7 @@ class Health:
     async def _database(self) -> str:
         try:
             async with asyncio.timeout(_DATABASE_ANSWER_S):
-                await self.gateway.db.read(lambda tx: tx.one("SELECT 1"))
+                await self.gateway.db.read(world.answers)
         except (StoreError, TimeoutError):
             return "the database does not answer"
         return "ok"

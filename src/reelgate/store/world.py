@@ -130,6 +130,11 @@ _CHECKS: tuple[tuple[str, str], ...] = (
 )
 
 
+def answers(tx: Reader) -> bool:
+    """Whether the database answers at all."""
+    return tx.one("SELECT 1") is not None
+
+
 def check_books(tx: Reader) -> list[str]:
     """Every broken invariant of the database, in words."""
     broken = []

@@ -9,6 +9,7 @@ from reelgate.media.facts import BadMedia
 
 _SAMPLES_MAX = 1_000_000
 _TRACKS_MAX = 64
+_VIDEO, _AUDIO = b"vide", b"soun"
 
 # A fragment's flags say which optional fields there are: (flag, bytes), in the order they come.
 _TFHD_BASE, _TFHD_DESCRIPTION, _TFHD_TICKS, _TFHD_BYTES = (0x1, 8), (0x2, 4), (0x8, 4), (0x10, 4)
@@ -35,19 +36,24 @@ class Track:
 
     @property
     def is_video(self) -> bool:
-        return self.handler == b"vide"
+        return self.handler == _VIDEO
 
     @property
     def is_audio(self) -> bool:
-        return self.handler == b"soun"
+        return self.handler == _AUDIO
 
 
 def read_tracks(moov: Box) -> list[Track]:
-    """All tracks of the index. Raises BadMedia."""
+    """The index's tracks of pictures and sound; others are nobody's business. Raises BadMedia."""
     traks = moov.children(b"trak")
     if len(traks) > _TRACKS_MAX:
         raise BadMedia(f"the video has more than {_TRACKS_MAX} tracks")
-    tracks = [_read_track(trak) for trak in traks]
+    handlers = [bytes(trak.need(b"mdia", b"hdlr").body[8:12]) for trak in traks]
+    tracks = [
+        _read_track(trak, handler)
+        for trak, handler in zip(traks, handlers, strict=True)
+        if handler in (_VIDEO, _AUDIO)
+    ]
     mvex = moov.find(b"mvex")
     for trex in mvex.children(b"trex") if mvex else ():
         for track in tracks:
@@ -73,7 +79,7 @@ def add_fragment(tracks: list[Track], moof: Box) -> None:
         tfhd = traf.need(b"tfhd")
         track = next((t for t in tracks if t.id == tfhd.number(4, 4)), None)
         if track is None:
-            raise BadMedia("the video is damaged: a fragment of a track that does not exist")
+            continue
         at = 8 + _present(tfhd, _TFHD_BASE, _TFHD_DESCRIPTION)
         ticks, size = track.ticks_default, track.bytes_default
         if _present(tfhd, _TFHD_TICKS):
@@ -99,13 +105,12 @@ def _add_run(track: Track, trun: Box, ticks: int, size: int) -> None:
     track.bytes += totals.get(_TRUN_BYTES, count * size)
 
 
-def _read_track(trak: Box) -> Track:
+def _read_track(trak: Box, handler: bytes) -> Track:
     tkhd, mdhd = trak.need(b"tkhd"), trak.need(b"mdia", b"mdhd")
     stbl = trak.need(b"mdia", b"minf", b"stbl")
-    handler = trak.need(b"mdia", b"hdlr").number(8, 4).to_bytes(4, "big")
     entry = stbl.need(b"stsd")
     samples, size = _sample_sizes(stbl.need(b"stsz"))
-    if handler == b"vide":
+    if handler == _VIDEO:
         width, height = entry.number(8 + 32, 2), entry.number(8 + 34, 2)
     else:
         width = height = 0

@@ -17,13 +17,15 @@ from reelgate.flows.gateway import Gateway
 from reelgate.flows.settle import Ending, failed
 from reelgate.flows.upstreams import Upstream, Wait
 from reelgate.flows.verdicts import CALL_MS_MAX, ERROR_OF
-from reelgate.providers.base import Accepted, Job, NotTaken, Refused, Uncertain
-from reelgate.store import tasks
+from reelgate.providers.base import Accepted, Cause, Job, NotTaken, Refused, Uncertain
+from reelgate.store import pacing, tasks
+from reelgate.store.database import Writer
 
 log = logging.getLogger("reelgate.task")
 
 _WAIT_IN_HAND_MS = 5_000
 _PUT_BACK_MS = 3_000
+_FULL_LOOK_MS = 500
 
 
 async def send(gateway: Gateway, drive: Drive) -> int | None:
@@ -73,8 +75,17 @@ def _choose(gateway: Gateway, drive: Drive) -> Upstream | Wait | None:
 
 async def _send_to(gateway: Gateway, drive: Drive, upstream: Upstream) -> int | None:
     upstream.bucket.take()
+    if gateway.db.shared and (wait_ms := await _shared_wait_ms(gateway, upstream)):
+        return await _wait_for_place(gateway, drive, wait_ms)
     upstream.breaker.sending()
     drive.occupy(upstream)
+    try:
+        return await _ask(gateway, drive, upstream)
+    finally:
+        upstream.breaker.sent()
+
+
+async def _ask(gateway: Gateway, drive: Drive, upstream: Upstream) -> int | None:
     job = _job(gateway, drive.task, upstream)
     now_ms = gateway.clock.now_ms()
     crash_point("send.before_sending_commit")
@@ -88,6 +99,7 @@ async def _send_to(gateway: Gateway, drive: Drive, upstream: Upstream) -> int | 
         # Read before anything was sent: the input's bytes are gone or can't be read.
         return await end(gateway, drive, _input_lost(error))
     except TimeoutError:
+        upstream.breaker.bad(Cause.NETWORK)
         return await _strand(gateway, drive, "no answer to the submit")
     match answer:
         case Accepted():
@@ -105,6 +117,18 @@ async def _send_to(gateway: Gateway, drive: Drive, upstream: Upstream) -> int | 
             return await _strand(gateway, drive, answer.detail)
         case _:
             assert_never(answer)
+
+
+async def _shared_wait_ms(gateway: Gateway, upstream: Upstream) -> int:
+    """0 when the limits that all nodes share let one more job through, else when to look again."""
+    now_ms = gateway.clock.now_ms()
+
+    def take(tx: Writer) -> int:
+        if pacing.in_flight(tx, upstream.name) >= upstream.max_in_flight:
+            return _FULL_LOOK_MS
+        return pacing.take(tx, upstream.name, upstream.bucket.interval_us, now_ms)
+
+    return await gateway.db.write(take)
 
 
 async def _accepted(

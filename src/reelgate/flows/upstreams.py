@@ -39,6 +39,11 @@ class TokenBucket:
         self._tokens = max(1.0, self.per_second)
         self._at = self.clock()
 
+    @property
+    def interval_us(self) -> int:
+        """Microseconds from one to the next."""
+        return max(1, int(1_000_000 / self.per_second))
+
     def wait_ms(self) -> int:
         """0 when a token is there, else how long until one is."""
         now = self.clock()
@@ -75,6 +80,10 @@ class Breaker:
     def sending(self) -> None:
         """A job goes out; while half open it is the only one."""
         self._probing = self._open_until > 0
+
+    def sent(self) -> None:
+        """The job is out, or was not sent after all: others may go."""
+        self._probing = False
 
     def good(self) -> None:
         """The upstream answered like one that works."""

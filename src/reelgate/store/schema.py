@@ -98,6 +98,10 @@ _TASK_INDEXES = (
         "CREATE INDEX task_unled ON task (due_at_ms) "
         "WHERE state <> 'queued' AND lease_owner IS NULL AND ended_at_ms IS NULL"
     ),
+    (
+        "CREATE INDEX task_upstream ON task (upstream) "
+        "WHERE upstream IS NOT NULL AND state IN ('sending', 'running')"
+    ),
     "CREATE INDEX task_leased ON task (lease_owner) WHERE lease_owner IS NOT NULL",
     "CREATE INDEX task_stranded ON task (deadline_at_ms) WHERE state = 'stranded'",
     (
@@ -195,6 +199,13 @@ CREATE TABLE upstream_switch (
     note TEXT NOT NULL
 )"""
 
+# When the next submit may go to an upstream; shared by all nodes.
+_UPSTREAM_PACE = """
+CREATE TABLE upstream_pace (
+    name TEXT PRIMARY KEY,
+    next_us BIGINT NOT NULL
+)"""
+
 _AUDIT = """
 CREATE TABLE audit (
     id AUTO_ID,
@@ -232,6 +243,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX idempotency_age ON idempotency (created_at_ms)",
         _WORKER,
         _UPSTREAM_SWITCH,
+        _UPSTREAM_PACE,
         _AUDIT,
         "APPEND ONLY audit",
     ),

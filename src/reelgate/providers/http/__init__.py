@@ -1,0 +1,1 @@
+"""What the upstreams that are asked over HTTP share."""

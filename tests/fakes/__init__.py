@@ -1,0 +1,1 @@
+"""Upstreams that are not there: real sockets, scripted answers, every submit counted."""

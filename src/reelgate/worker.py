@@ -30,6 +30,7 @@ _STORE_TROUBLE_MS = 1_000
 # Tasks that wait for a place upstream are in hand only as far as they may soon be sent.
 _UNSENT_MAX = 500
 _COLLECTING_MAX = 16
+_FORGOTTEN_MS = 10_000
 
 # (what, how often in ms): the chores of every worker, harmless when several do them.
 _CHORES: tuple[tuple[Callable[[Gateway], Awaitable[int]], int], ...] = (
@@ -52,6 +53,7 @@ class Worker:
         self._id = ""
         self._wake = asyncio.Event()
         self._drives: dict[str, asyncio.Task[None]] = {}
+        self._forgotten: set[str] = set()
         self._unsent = 0
         self._stopping = False
         self._sleeping: set[asyncio.Task[None]] = set()
@@ -71,6 +73,7 @@ class Worker:
                 group.create_task(self._claim_loop()),
                 group.create_task(self._renew_loop()),
                 *(group.create_task(self._chore_loop(*chore)) for chore in _CHORES),
+                group.create_task(self._chore_loop(self._let_go_forgotten, _FORGOTTEN_MS)),
             ]
             await stop.wait()
             self._stopping = True
@@ -234,6 +237,22 @@ class Worker:
         for drive in late:
             drive.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+
+    async def _let_go_forgotten(self, gateway: Gateway) -> int:
+        """Hand back what is leased to this worker but in nobody's hands, seen so twice.
+
+        That is what a drive leaves behind whose write may have happened or not.
+        """
+        worker_id = self._id
+        leased = await gateway.db.read(partial(tasks.leased_by, worker_id=worker_id))
+        forgotten = leased - self._drives.keys()
+        twice, self._forgotten = sorted(forgotten & self._forgotten), forgotten
+        if not twice:
+            return 0
+        log.warning("tasks without a drive", extra={"worker_id": worker_id, "tasks": len(twice)})
+        return await gateway.db.write(
+            partial(tasks.let_go, worker_id=worker_id, task_ids=twice[:500])
+        )
 
     # ---- chores ---------------------------------------------------------------------------
 

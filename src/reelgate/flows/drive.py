@@ -88,8 +88,17 @@ async def end(gateway: Gateway, drive: Drive, ending: Ending) -> int | None:
     """Settle a task; nothing is left to do then, here or anywhere."""
     task = drive.task
     drive.release()
-    ended = await settle(gateway, task, ending)
     code = ending.failure.code.value if ending.failure else ""
+    while True:
+        try:
+            ended = await settle(gateway, task, ending)
+            break
+        except StoreError as error:
+            fields = log_fields(task, ending.state, f"{code}: {error}")
+            log.warning("an end could not be recorded", extra=fields)
+            if task.state is not State.SENDING:
+                raise
+            await asyncio.sleep(_RECORD_RETRY_MS / 1000)
     if ended is None:
         log.info("task is in other hands", extra=log_fields(task, ending.state, code))
         return None
@@ -100,6 +109,7 @@ async def end(gateway: Gateway, drive: Drive, ending: Ending) -> int | None:
 
 
 def log_fields(task: Task, after: State, note: str) -> dict[str, Any]:
+    """What every log line about a move says."""
     return {
         "task_id": task.id,
         "request_id": task.request_id,

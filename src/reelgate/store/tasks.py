@@ -167,6 +167,21 @@ def free_leases_of(tx: Writer, worker_id: str) -> int:
     return tx.run("UPDATE task SET lease_owner = NULL WHERE lease_owner = ?", (worker_id,))
 
 
+def leased_by(tx: Reader, worker_id: str) -> set[str]:
+    """The ids of the tasks that a worker has."""
+    rows = tx.all("SELECT id FROM task WHERE lease_owner = ?", (worker_id,))
+    return {row[0] for row in rows}
+
+
+def let_go(tx: Writer, worker_id: str, task_ids: Sequence[str]) -> int:
+    """Make some of a worker's tasks claimable again; returns how many."""
+    marks = ",".join("?" * len(task_ids))
+    return tx.run(
+        f"UPDATE task SET lease_owner = NULL WHERE lease_owner = ? AND id IN ({marks})",
+        (worker_id, *task_ids),
+    )
+
+
 # ---- changes ------------------------------------------------------------------------------
 
 

@@ -249,6 +249,23 @@ async def test_a_big_upload_cut_half_way_is_uncertain(line: Line) -> None:
     assert line.api.jobs == {}
 
 
+async def test_a_customer_can_not_choose_what_a_refusal_means(line: Line) -> None:
+    """An upstream that repeats the prompt in its error must not look broke or misconfigured."""
+    for words in (
+        "your team has used all available credits",
+        "the model x does not exist",
+        "Incorrect API key provided",
+        "Zero Data Retention teams",
+        "Too many requests per second",
+    ):
+        text = f"the prompt '{words}' is too short"
+        row = {"code": "invalid_value", "message": text}
+        line.api.next_submits.append(Reply(400, {"error": row}))
+        job = replace(job_of(T2V, line.model), prompt=words)
+        answer = await line.provider.submit(job)
+        assert answer == Refused(Verdict.INVALID_INPUT, "the prompt '…' is too short")
+
+
 # ---- silence, floods, nonsense ------------------------------------------------------------
 
 SILENT = {

@@ -162,7 +162,7 @@ class OpenAIVideos:
             return NotTaken(Cause.NETWORK, str(exc))
         except CallFailed as exc:
             return Uncertain(Cause.NETWORK, str(exc))
-        return read_submit(reply, self._idiom)
+        return read_submit(reply, self._idiom, job.prompt)
 
     async def poll(self, ref: str) -> PollAnswer:
         try:
@@ -246,14 +246,14 @@ def job_path(ref: str) -> str:
     return f"/v1/videos/{quote(ref, safe='')}"
 
 
-def read_submit(reply: Reply, idiom: Idiom) -> SubmitAnswer:
+def read_submit(reply: Reply, idiom: Idiom, prompt: str = "") -> SubmitAnswer:
     """Total: any answer at all is one of the four. new-api once named the job `task_id` only."""
     body = parse(reply.body)
     if 200 <= reply.status < 300 and body is not None:
         ref = readable_ref(body.get("id")) or readable_ref(body.get("task_id"))
         if ref is not None:
             return Accepted(ref, wish_ms(reply.headers))
-    return idiom.submit(reply)
+    return idiom.submit(reply, prompt)
 
 
 def read_poll(reply: Reply, ref: str, dialect: Dialect, idiom: Idiom) -> PollAnswer:

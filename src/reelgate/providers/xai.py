@@ -164,7 +164,7 @@ class Xai:
             return NotTaken(Cause.NETWORK, str(exc))
         except CallFailed as exc:
             return Uncertain(Cause.NETWORK, str(exc))
-        return read_submit(reply)
+        return read_submit(reply, job.prompt)
 
     async def poll(self, ref: str) -> PollAnswer:
         try:
@@ -219,14 +219,14 @@ def tagged(prompt: str, image_tags: ImageTags) -> str:
     return _IMAGE_TAG.sub(lambda match: form.format(int(match[1]) + shift), prompt)
 
 
-def read_submit(reply: Reply) -> SubmitAnswer:
+def read_submit(reply: Reply, prompt: str = "") -> SubmitAnswer:
     """Total: any answer at all is one of the four."""
     body = parse(reply.body)
     if 200 <= reply.status < 300 and body is not None:
         ref = readable_ref(body.get("request_id"))
         if ref is not None:
             return Accepted(ref, wish_ms(reply.headers))
-    return IDIOM.submit(reply)
+    return IDIOM.submit(reply, prompt)
 
 
 def read_poll(reply: Reply) -> PollAnswer:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from re import Pattern
 
 from reelgate.net.client import Reply
@@ -21,6 +21,7 @@ from reelgate.providers.http.reading import Body, parse, text, wish_ms
 from reelgate.providers.http.words import logged, shown
 
 COMPLAINT_CHARS_MAX = 4_000
+ECHO_CHARS_MIN = 8  # no sign is shorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,12 @@ class Complaint:
             return cls(code, text(error.get("message")), own=True)
         said = text(error) or text(body.get("message")) or _detail(body.get("detail"))
         return cls(text(body.get("code")), said, own=True)
+
+    def without(self, prompt: str) -> "Complaint":
+        """The same without an echo of the prompt: a customer must not choose what it means."""
+        if len(prompt) < ECHO_CHARS_MIN:
+            return self
+        return replace(self, text=self.text.replace(prompt, "…"))
 
     def told(self, status: int) -> str:
         """For the operator's log."""
@@ -132,10 +139,10 @@ class Idiom:
         said = f"{complaint.code}\n{complaint.text[:COMPLAINT_CHARS_MAX]}"
         return next((sign.meaning for sign in self.signs if sign.words.search(said)), None)
 
-    def submit(self, reply: Reply) -> SubmitAnswer:
-        """Any answer to a submit but a readable acceptance."""
+    def submit(self, reply: Reply, prompt: str) -> SubmitAnswer:
+        """Any answer to a submit of `prompt` but a readable acceptance."""
         status, body = reply.status, parse(reply.body)
-        complaint = Complaint.of(reply, body)
+        complaint = Complaint.of(reply, body).without(prompt)
         told = complaint.told(status)
         if status >= 500:
             return Uncertain(Cause.OVERLOADED, told)

@@ -66,7 +66,7 @@ def event(
 ) -> None:
     """Log one line: `event(log, "task moved", task_id=…, from_="queued", to="sending")`.
 
-    A trailing underscore is dropped from a field's name. Fields that are None or empty are left out.
+    A trailing underscore of a field's name is dropped. Fields that say nothing are left out.
     """
     if logger.isEnabledFor(level):
         logger.log(level, message, exc_info=error, extra={_FIELDS: fields})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,20 @@ def test_waiting_honours_the_gateways_pace(
     # This gateway does not hold its answer, so the rest of the 3 s is spent here.
     assert len(no_pauses) == 1
     assert 2.5 < no_pauses[0] <= 3.0
+
+
+def test_a_terminal_gets_a_bar(
+    run: Run, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    gateway.script[RETRIEVE] = [
+        Reply(200, task("in_progress", progress=40)),
+        Reply(200, task("completed")),
+    ]
+    ran = run("generate", "A boat", **gateway.env)
+    assert ran.code == 0
+    assert "downloading" in ran.err
+    assert "100%" in ran.err
 
 
 def test_the_address_may_end_in_v1(run: Run, gateway: FakeGateway) -> None:

@@ -92,5 +92,5 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"reelgate: {message}", file=sys.stderr)
+    print(f"reelgate: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)

@@ -39,7 +39,7 @@ def amount(text: str) -> int:
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="A name that no other account has.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that no other account has.")],
     *,
     credit: Annotated[str, typer.Option(metavar="USD", help="Money to begin with.")] = "0",
     as_json: Json = False,

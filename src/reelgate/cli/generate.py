@@ -70,7 +70,7 @@ def _form_field(name: str, value: str) -> Field:
 
 @app.command()
 def generate(
-    prompt: Annotated[str, typer.Argument(help="What the video should show.")],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the video should show.")],
     *,
     image: Annotated[
         list[str] | None,

@@ -102,7 +102,9 @@ async def _list(gateway: Gateway, *, account: str) -> list[dict[str, Any]]:
 
 @app.command()
 def revoke(
-    key_id: Annotated[str, typer.Argument(help="key_…, from `reelgate keys list`.")],
+    key_id: Annotated[
+        str, typer.Argument(metavar="KEY_ID", help="key_…, from `reelgate keys list`.")
+    ],
     *,
     in_hours: Annotated[
         int, typer.Option(min=0, max=8_760, help="Let it live on while others change over.")

@@ -21,7 +21,7 @@ _MS_PER_SECOND = 1000
 
 @app.command()
 def models(
-    model: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Only this one.")] = None,
     *,
     as_json: Json = False,
 ) -> None:

@@ -29,7 +29,7 @@ app = typer.Typer(
 _MS_PER_SECOND = 1000
 _PROMPT_CHARS_SHOWN = 48
 
-TaskId = Annotated[str, typer.Argument(help="task_…")]
+TaskId = Annotated[str, typer.Argument(metavar="TASK_ID", help="task_…")]
 
 
 @app.callback()

@@ -48,7 +48,7 @@ def list_upstreams(*, as_json: Json = False) -> None:
 
 @app.command()
 def check(
-    name: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this one.")] = None,
     *,
     as_json: Json = False,
 ) -> None:

@@ -92,18 +92,16 @@ def decode_text(label: str, text: str) -> Any:
 def shown(value: Any) -> str:
     """A value as messages quote it: short, and harmless whatever it is."""
     if isinstance(value, str):
-        text = quoted(value)
-    elif isinstance(value, dict):
-        text = "an object"
-    elif isinstance(value, list):
-        text = f"a list of {len(value)}"
-    elif isinstance(value, Upload):
-        text = "an uploaded file"
-    elif isinstance(value, bool):
-        text = "true" if value else "false"
-    else:
-        text = str(value)[:_CHARS_SHOWN]
-    return text
+        return quoted(value)
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, Upload):
+        return "an uploaded file"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)[:_CHARS_SHOWN]
 
 
 # ---- the four ways ------------------------------------------------------------------------

@@ -47,7 +47,7 @@ class OperationCard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MediaCard(msgspec.Struct, frozen=True):
-    """What the bytes of an input may be."""
+    """What the bytes of an input may be; `codecs` are sample entries of an MP4."""
 
     types: tuple[str, ...]
     codecs: tuple[str, ...]

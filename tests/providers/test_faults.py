@@ -96,7 +96,12 @@ async def line(request: pytest.FixtureRequest) -> AsyncIterator[Line]:
         else:
             api = await stack.enter_async_context(FakeVideos("openai"))
             videos = OpenAIVideos(
-                api.url, fake_openai.KEY, guard, submit_ms=TIMEOUT_MS, poll_ms=TIMEOUT_MS
+                api.url,
+                fake_openai.KEY,
+                guard,
+                inputs_guard=guard,
+                submit_ms=TIMEOUT_MS,
+                poll_ms=TIMEOUT_MS,
             )
             stack.push_async_callback(videos.close)
             yield Line(videos, api, fake_openai.MODEL)

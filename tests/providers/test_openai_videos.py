@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from reelgate.domain.model import Operation
+from reelgate.net.guard import Guard, Policy
 from reelgate.providers.base import (
     Accepted,
     Done,
@@ -44,7 +45,7 @@ class Worlds:
     ) -> tuple[OpenAIVideos, FakeVideos]:
         api = await self._stack.enter_async_context(FakeVideos(dialect))
         guard = loopback_guard()
-        provider = OpenAIVideos(f"{api.url}/v1", key, guard, dialect=dialect)
+        provider = OpenAIVideos(f"{api.url}/v1", key, guard, inputs_guard=guard, dialect=dialect)
         self._stack.push_async_callback(provider.close)
         self._stack.push_async_callback(guard.close)
         return provider, api
@@ -120,6 +121,22 @@ async def test_a_link_that_we_can_not_fetch_refuses_the_job_unsent(worlds: World
     assert answer.verdict is Verdict.INPUT_UNREACHABLE
     assert "127.0.0.1" not in answer.message
     assert api.connections == 0
+
+
+async def test_what_an_upstream_may_be_fetched_from_a_customer_may_not_name(
+    worlds: Worlds,
+) -> None:
+    api, bucket = FakeVideos("litellm"), await worlds.bucket()
+    source = JobInput(url=bucket.put("a.png", PNG))
+    async with api:
+        private, public = loopback_guard(), Guard(Policy(allow_http=True, ports=None))
+        provider = OpenAIVideos(api.url, KEY, private, inputs_guard=public, dialect="litellm")
+        answer = await provider.submit(replace(job_of(I2V, MODEL), images=(source,)))
+        assert isinstance(answer, Refused)
+        assert answer.verdict is Verdict.INPUT_UNREACHABLE
+        for closing in (provider, private, public):
+            await closing.close()
+    assert (api.connections, bucket.connections) == (0, 0)
 
 
 async def test_edits_and_extensions_upload_their_source(worlds: Worlds) -> None:

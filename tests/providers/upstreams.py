@@ -204,7 +204,8 @@ def videos_upstream(
             stack.push_async_callback(guard.close)
             where = ((api.url, fake_openai.KEY), (api.url, "sk-wrong"), ("http://127.0.0.1:9", "k"))
             right, wrong, nowhere = (
-                OpenAIVideos(url, key, guard, dialect=name) for url, key in where
+                OpenAIVideos(url, key, guard, inputs_guard=guard, dialect=name)
+                for url, key in where
             )
             for provider in (right, wrong, nowhere):
                 stack.push_async_callback(provider.close)

@@ -147,6 +147,7 @@ def _provider(settings: Settings, given: UpstreamSettings, inputs_guard: Guard) 
                 given.base_url or "",
                 key,
                 results,
+                inputs_guard=inputs_guard,
                 dialect=given.dialect,
                 connections_max=given.max_in_flight,
             )

@@ -114,6 +114,8 @@ class OpenAIVideos:
     """One server of the row `dialect`.
 
     The task's id goes along as `Idempotency-Key`; only a row that is `repeat_safe` honours it.
+    `guard` opens the links of results, `inputs_guard` those that customers named: what an operator
+    allows an upstream is not allowed to a customer.
     """
 
     kind = "openai"
@@ -124,6 +126,7 @@ class OpenAIVideos:
         api_key: str | None,
         guard: Guard,
         *,
+        inputs_guard: Guard,
         dialect: DialectName = "openai",
         connections_max: int = 200,
         submit_ms: int = 120_000,
@@ -134,7 +137,7 @@ class OpenAIVideos:
         self._idiom = idiom_of(self._dialect)
         self._client = Client(url, connections_max=connections_max)
         self._headers = bearer(api_key, base_url)
-        self._guard = guard
+        self._inputs_guard = inputs_guard
         self._results = Results(self._client, guard, url, self._headers)
         self._submit_ms = submit_ms
         self._poll_ms = poll_ms
@@ -229,7 +232,7 @@ class OpenAIVideos:
             if call.link_key is None:
                 return Part(call.link, source.url)
             return Part(call.link, msgspec.json.encode({call.link_key: source.url}).decode())
-        data, mime = await as_bytes(source, self._guard, UPLOAD_BYTES_MAX)
+        data, mime = await as_bytes(source, self._inputs_guard, UPLOAD_BYTES_MAX)
         return Part(name, data, _FILE_NAMES.get(mime, "input"), mime)
 
     def _size(self, job: Job) -> str | None:

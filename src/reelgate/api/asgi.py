@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from reelgate.api.errors import error_response, method_not_allowed, route_not_found
 from reelgate.api.fields import CreateReader
 from reelgate.domain.errors import ReelgateError
-from reelgate.flows.accounts import Authenticator
+from reelgate.flows.authenticate import Authenticator
 from reelgate.flows.gateway import Caller, Gateway
 from reelgate.flows.pictures import PictureMaker
 

@@ -34,6 +34,7 @@ _INVALID = Kind(400, "invalid_request_error")
 _NOT_FOUND = Kind(404, "not_found_error")
 _GONE = Kind(410, "not_found_error")
 _NO_FUNDS = Kind(402, "insufficient_quota")
+_CONFLICT = Kind(409, "conflict_error", {"x-should-retry": "false"})
 
 KINDS: Mapping[Code, Kind] = {
     Code.MISSING_REQUIRED_PARAMETER: _INVALID,
@@ -57,7 +58,7 @@ KINDS: Mapping[Code, Kind] = {
     Code.IDEMPOTENCY_IN_PROGRESS: Kind(
         409, "conflict_error", {"retry-after": "1", "x-should-retry": "true"}
     ),
-    Code.NOT_CANCELLABLE: Kind(409, "conflict_error", {"x-should-retry": "false"}),
+    Code.NOT_CANCELLABLE: _CONFLICT,
     Code.VIDEO_EXPIRED: _GONE,
     Code.VIDEO_DELETED: _GONE,
     Code.IDEMPOTENCY_KEY_REUSED: Kind(422, "invalid_request_error"),
@@ -66,6 +67,12 @@ KINDS: Mapping[Code, Kind] = {
     Code.UNAVAILABLE: Kind(503, "server_error", {"retry-after": "2"}),
     # Room is made by a person, not within the seconds that an SDK would wait.
     Code.STORAGE_FULL: Kind(507, "server_error", {"x-should-retry": "false"}),
+    Code.ACCOUNT_NOT_FOUND: _NOT_FOUND,
+    Code.KEY_NOT_FOUND: _NOT_FOUND,
+    Code.UPSTREAM_NOT_FOUND: _NOT_FOUND,
+    Code.NAME_TAKEN: _CONFLICT,
+    Code.NOT_RESOLVABLE: _CONFLICT,
+    Code.REFERENCE_REUSED: Kind(422, "invalid_request_error"),
 }
 
 

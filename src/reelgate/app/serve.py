@@ -20,7 +20,7 @@ from reelgate.app.parts import make_folder, open_gateway, worker_lock
 from reelgate.domain.clock import SystemClock
 from reelgate.domain.crashpoints import arm
 from reelgate.domain.errors import OperatorError, StoreError
-from reelgate.flows.accounts import Authenticator
+from reelgate.flows.authenticate import Authenticator
 from reelgate.flows.gateway import Gateway
 from reelgate.flows.pictures import PictureMaker
 from reelgate.logs import setup_logging

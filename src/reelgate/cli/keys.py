@@ -8,7 +8,6 @@ import typer
 from reelgate.catalog import MODELS
 from reelgate.cli import library
 from reelgate.cli.accounts import AccountName, amount, plain_key
-from reelgate.cli.exits import ExitCode
 from reelgate.cli.output import Json, print_columns, print_json
 from reelgate.domain.errors import OperatorError
 from reelgate.flows import accounts as account_flows
@@ -120,8 +119,5 @@ def revoke(
 
 
 async def _revoke(gateway: Gateway, *, key_id: str, in_ms: int) -> dict[str, Any]:
-    try:
-        key = await account_flows.revoke_key(gateway, key_id, in_ms=in_ms)
-    except LookupError as error:
-        raise OperatorError(str(error), ExitCode.NOT_FOUND) from None
+    key = await account_flows.revoke_key(gateway, key_id, in_ms=in_ms)
     return plain_key(key, gateway.clock.now_ms())

@@ -17,7 +17,15 @@ from reelgate.store.accounts import Account
 
 T = TypeVar("T")
 
-_NOT_FOUND = frozenset({Code.TASK_NOT_FOUND, Code.MODEL_NOT_FOUND})
+_NOT_FOUND = frozenset(
+    {
+        Code.TASK_NOT_FOUND,
+        Code.MODEL_NOT_FOUND,
+        Code.ACCOUNT_NOT_FOUND,
+        Code.KEY_NOT_FOUND,
+        Code.UPSTREAM_NOT_FOUND,
+    }
+)
 
 
 def here() -> Settings:

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """Every `error.code` of an HTTP answer (contract, section 5)."""
+    """Every `error.code` of an HTTP answer: contract, section 5, then the operator's routes."""
 
     MISSING_REQUIRED_PARAMETER = "missing_required_parameter"
     INVALID_VALUE = "invalid_value"
@@ -43,6 +43,12 @@ class Code(StrEnum):
     INTERNAL_ERROR = "internal_error"
     UNAVAILABLE = "unavailable"
     STORAGE_FULL = "storage_full"
+    ACCOUNT_NOT_FOUND = "account_not_found"
+    KEY_NOT_FOUND = "key_not_found"
+    UPSTREAM_NOT_FOUND = "upstream_not_found"
+    NAME_TAKEN = "name_taken"
+    NOT_RESOLVABLE = "not_resolvable"
+    REFERENCE_REUSED = "reference_reused"
 
 
 class TaskError(StrEnum):

@@ -17,6 +17,14 @@ def usd(micro: int) -> str:
     return f"{sign}{whole}.{digits}"
 
 
+def usd_of_ticks(ticks: int) -> str:
+    """Upstream ticks as a decimal string of USD, exactly: 500000001 is `0.0500000001`."""
+    sign = "-" if ticks < 0 else ""
+    whole, fraction = divmod(abs(ticks), MICRO_PER_USD * TICKS_PER_MICRO)
+    digits = f"{fraction:010d}".rstrip("0").ljust(2, "0")
+    return f"{sign}{whole}.{digits}"
+
+
 def parse_usd(text: str) -> int:
     """A decimal string of USD as micro-USD, exactly.
 

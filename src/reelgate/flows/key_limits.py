@@ -31,7 +31,7 @@ def check_usage(tx: Writer, key: ApiKey, now_ms: int) -> None:
     limits = key.limits
     if not limits.spend_limited and limits.tasks_in_flight_max is None:
         return
-    usage = key_usage.usage(tx, key.id, key_usage.day_of(now_ms), _first_day_of_month(now_ms))
+    usage = key_usage.usage(tx, key.family, key_usage.day_of(now_ms), _first_day_of_month(now_ms))
     if limits.tasks_in_flight_max is not None and usage.live > limits.tasks_in_flight_max:
         raise Refusal(
             Code.RATE_LIMIT_EXCEEDED,

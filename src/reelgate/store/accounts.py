@@ -40,7 +40,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it is kept: a digest, never the key. `kind` is `customer` or `admin`."""
+    """A key as it is kept: a digest, never the key. `kind` is `customer` or `admin`.
+
+    Keys that replaced one another by rotation share a `family_id`, that of the first, and its
+    limits: rotating must not refill what a limit allows. None for a key that replaced none.
+    """
 
     id: str
     account_id: str | None
@@ -51,6 +55,12 @@ class ApiKey:
     expires_at_ms: int | None
     revoked_at_ms: int | None
     limits: Limits
+    family_id: str | None = None
+
+    @property
+    def family(self) -> str:
+        """What the key's limits are counted by."""
+        return self.family_id or self.id
 
     def usable(self, now_ms: int) -> bool:
         """Whether the key is valid at this moment."""
@@ -63,7 +73,7 @@ _ACCOUNT = "id, name, posted_micro, held_micro, created_at_ms"
 _KEY = (
     "id, account_id, kind, name, hint, created_at_ms, expires_at_ms, revoked_at_ms, models_json, "
     "spend_day_max_micro, spend_month_max_micro, spend_total_max_micro, "
-    "requests_per_second_max, tasks_in_flight_max"
+    "requests_per_second_max, tasks_in_flight_max, family_id"
 )
 
 
@@ -91,9 +101,8 @@ def list_accounts(tx: Reader) -> list[Account]:
 
 
 def insert_key(tx: Writer, key: ApiKey, digest: str) -> None:
-    limits = key.limits
     tx.run(
-        f"INSERT INTO api_key ({_KEY}, digest) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        f"INSERT INTO api_key ({_KEY}, digest) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             key.id,
             key.account_id,
@@ -103,14 +112,31 @@ def insert_key(tx: Writer, key: ApiKey, digest: str) -> None:
             key.created_at_ms,
             key.expires_at_ms,
             key.revoked_at_ms,
-            None if limits.models is None else msgspec.json.encode(limits.models).decode(),
-            limits.spend_day_max_micro,
-            limits.spend_month_max_micro,
-            limits.spend_total_max_micro,
-            limits.requests_per_second_max,
-            limits.tasks_in_flight_max,
+            *_limit_values(key.limits),
+            key.family_id,
             digest,
         ),
+    )
+
+
+def update_key(tx: Writer, key: ApiKey) -> None:
+    """Write what may change of a key: its name, expiry and limits."""
+    tx.run(
+        "UPDATE api_key SET name = ?, expires_at_ms = ?, models_json = ?, "
+        "spend_day_max_micro = ?, spend_month_max_micro = ?, spend_total_max_micro = ?, "
+        "requests_per_second_max = ?, tasks_in_flight_max = ? WHERE id = ?",
+        (key.name, key.expires_at_ms, *_limit_values(key.limits), key.id),
+    )
+
+
+def _limit_values(limits: Limits) -> tuple[str | int | None, ...]:
+    return (
+        None if limits.models is None else msgspec.json.encode(limits.models).decode(),
+        limits.spend_day_max_micro,
+        limits.spend_month_max_micro,
+        limits.spend_total_max_micro,
+        limits.requests_per_second_max,
+        limits.tasks_in_flight_max,
     )
 
 
@@ -160,5 +186,5 @@ def set_meta_once(tx: Writer, name: str, value: str) -> str:
 def _key(row: Row) -> ApiKey:
     models = None if row[8] is None else msgspec.json.decode(row[8], type=tuple[str, ...])
     (key_id, account_id, kind, name, hint, created, expires, revoked) = row[:8]
-    limits = Limits(models, *row[9:])
-    return ApiKey(key_id, account_id, kind, name, hint, created, expires, revoked, limits)
+    limits = Limits(models, *row[9:14])
+    return ApiKey(key_id, account_id, kind, name, hint, created, expires, revoked, limits, row[14])

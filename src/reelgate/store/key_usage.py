@@ -49,12 +49,13 @@ def end_task(tx: Writer, key_id: str, day: int, released_micro: int) -> None:
     )
 
 
-def usage(tx: Reader, key_id: str, day: int, first_day_of_month: int) -> Usage:
-    """A key's usage, this transaction's own included."""
+def usage(tx: Reader, family: str, day: int, first_day_of_month: int) -> Usage:
+    """The usage of a key and of those it replaced, this transaction's own included."""
     row = tx.one(
         "SELECT COALESCE(SUM(CASE WHEN day = ? THEN spent_micro ELSE 0 END), 0), "
         "COALESCE(SUM(CASE WHEN day >= ? THEN spent_micro ELSE 0 END), 0), "
-        "COALESCE(SUM(spent_micro), 0), COALESCE(SUM(live), 0) FROM key_day WHERE key_id = ?",
-        (day, first_day_of_month, key_id),
+        "COALESCE(SUM(spent_micro), 0), COALESCE(SUM(live), 0) FROM key_day "
+        "WHERE key_id IN (SELECT id FROM api_key WHERE id = ? OR family_id = ?)",
+        (day, first_day_of_month, family, family),
     )
     return Usage(*(int(value) for value in row)) if row else Usage(0, 0, 0, 0)

@@ -18,7 +18,8 @@ CREATE TABLE account (
     CHECK (posted_micro - held_micro >= 0)
 )"""
 
-# Only a digest of the key is kept. Limits are NULL where there is none.
+# Only a digest of the key is kept. Limits are NULL where there is none. `family_id` is the first of
+# a line of keys that replaced one another, NULL for one that replaced none.
 _API_KEY = """
 CREATE TABLE api_key (
     id TEXT_ID PRIMARY KEY,
@@ -35,7 +36,8 @@ CREATE TABLE api_key (
     spend_month_max_micro BIGINT,
     spend_total_max_micro BIGINT,
     requests_per_second_max BIGINT,
-    tasks_in_flight_max BIGINT
+    tasks_in_flight_max BIGINT,
+    family_id TEXT_ID
 )"""
 
 # What a key's tasks of one day (of their creation) have cost or still hold, and how many of them
@@ -103,6 +105,7 @@ _TASK_INDEXES = (
         "WHERE upstream IS NOT NULL AND state IN ('sending', 'running')"
     ),
     "CREATE INDEX task_leased ON task (lease_owner) WHERE lease_owner IS NOT NULL",
+    "CREATE INDEX task_of_ref ON task (upstream_ref) WHERE upstream_ref IS NOT NULL",
     "CREATE INDEX task_stranded ON task (deadline_at_ms) WHERE state = 'stranded'",
     (
         "CREATE INDEX task_kept ON task (expires_at_ms) "
@@ -222,6 +225,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         _ACCOUNT,
         _API_KEY,
         "CREATE INDEX api_key_of_account ON api_key (account_id)",
+        "CREATE INDEX api_key_of_family ON api_key (family_id) WHERE family_id IS NOT NULL",
         _KEY_DAY,
         _TASK,
         *_TASK_INDEXES,
@@ -245,6 +249,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         _UPSTREAM_SWITCH,
         _UPSTREAM_PACE,
         _AUDIT,
+        "CREATE INDEX audit_of_subject ON audit (subject, id)",
         "APPEND ONLY audit",
     ),
 )

@@ -74,8 +74,17 @@ def test_a_credit_with_a_reference_counts_once(on: Run) -> None:
         (["accounts", "credit", "bob", "1"], 3, "there is no account bob; `reelgate accounts"),
         (["accounts", "show", "bob"], 3, "there is no account bob"),
         (["keys", "create", "bob"], 3, "there is no account bob"),
-        (["keys", "create", "ann", "--model", "sora"], 2, "--model sora: there is only grok-im"),
+        (
+            ["keys", "create", "ann", "--model", "sora"],
+            2,
+            "there is no model 'sora'; there is grok-im",
+        ),
         (["keys", "list", "bob"], 3, "there is no account bob"),
+        (["keys", "list"], 2, "name an ACCOUNT, or give --admin"),
+        (["keys", "create", "ann", "--admin"], 2, "name an ACCOUNT, or give --admin"),
+        (["keys", "rotate", "key_x"], 3, "there is no key key_x"),
+        (["accounts", "adjust", "ann", "--by", "-1", "--note", "x"], 5, "only 0.00 USD is avail"),
+        (["accounts", "adjust", "ann", "--by", "1", "--note", " "], 2, "needs a note"),
         (["keys", "revoke", "key_x"], 3, "there is no key key_x"),
         (["tasks", "list", "--account", "bob"], 3, "there is no account bob"),
         (["tasks", "show", "task_x"], 3, "there is no task task_x"),
@@ -105,6 +114,30 @@ def test_a_key_with_limits_and_its_end(on: Run) -> None:
     now = on("keys", "revoke", made["key_id"], "--json").json
     assert now["state"] == "revoked"
     assert now["revoked_at"] < later["revoked_at"]
+
+
+def test_a_correction(on: Run) -> None:
+    on("accounts", "create", "ann", "--credit", "5")
+    down = on("accounts", "adjust", "ann", "--by", "-1.25", "--note", "typing error", "--json")
+    assert (down.code, down.json["available"]) == (0, "3.75")
+    assert on("accounts", "adjust", "ann", "--by", "1", "--note", "no").out.split()[1] == "4.75"
+    assert on("doctor").code == 0
+
+
+def test_a_key_is_rotated_with_overlap(on: Run) -> None:
+    old = on("accounts", "create", "ann", "--json").json["key_id"]
+    new = on("keys", "rotate", old, "--overlap-hours", "2", "--json").json
+    states = {k["key_id"]: k for k in on("keys", "list", "ann", "--json").json["keys"]}
+    assert states[old]["revoked_at"] > states[new["key_id"]]["created_at"]
+    assert {key["state"] for key in states.values()} == {"usable"}
+
+
+def test_admin_keys_belong_to_nobody(on: Run) -> None:
+    made = on("keys", "create", "--admin", "--name", "ops", "--json").json
+    assert made["api_key"].startswith("sk-admin-")
+    assert (made["account_id"], made["kind"]) == (None, "admin")
+    (listed,) = on("keys", "list", "--admin", "--json").json["keys"]
+    assert listed["key_id"] == made["key_id"]
 
 
 def test_the_doctor_finds_a_fresh_installation_well(on: Run) -> None:

@@ -23,7 +23,7 @@ AccountName = Annotated[str, typer.Argument(metavar="ACCOUNT", help="Its id or n
 
 @app.callback()
 def _accounts() -> None:
-    """Create, list and credit accounts, in the database that the settings here name."""
+    """Create, list, credit and correct accounts, in the database that the settings here name."""
 
 
 def amount(text: str) -> int:
@@ -164,6 +164,29 @@ async def _credit(
         gateway, account.id, amount_micro, reference=reference, note=comment
     )
     return {**_plain(await library.find_account(gateway, account.id)), "credited": credited}
+
+
+@app.command()
+def adjust(
+    account: AccountName,
+    *,
+    by: Annotated[str, typer.Option(metavar="USD", help="How much, like 2.50 or -2.50.")],
+    comment: Annotated[str, typer.Option("--note", help="Why; kept with the entry.")],
+    as_json: Json = False,
+) -> None:
+    """Correct an account's money, up or down. What running tasks hold can't be taken."""
+    done = library.run(partial(_adjust, name=account, amount_micro=amount(by), comment=comment))
+    if as_json:
+        print_json(done)
+    else:
+        print(f"available   {done['available']} USD")
+
+
+async def _adjust(
+    gateway: Gateway, *, name: str, amount_micro: int, comment: str
+) -> dict[str, Any]:
+    account = await library.find_account(gateway, name)
+    return _plain(await account_flows.adjust(gateway, account.id, amount_micro, note=comment))
 
 
 # ---- shared -------------------------------------------------------------------------------

@@ -5,9 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from reelgate.catalog import MODELS
 from reelgate.cli import library
-from reelgate.cli.accounts import AccountName, amount, plain_key
+from reelgate.cli.accounts import amount, plain_key
 from reelgate.cli.output import Json, print_columns, print_json
 from reelgate.domain.errors import OperatorError
 from reelgate.flows import accounts as account_flows
@@ -20,6 +19,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=T
 _DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
 
+KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="key_…, from `reelgate keys list`.")]
+Owner = Annotated[str | None, typer.Argument(metavar="ACCOUNT", help="Its id or name.")]
+Admin = Annotated[bool, typer.Option("--admin", help="Of the operator, not of an account.")]
 Usd = Annotated[str | None, typer.Option(metavar="USD")]
 
 
@@ -30,8 +32,9 @@ def _keys() -> None:
 
 @app.command()
 def create(
-    account: AccountName,
+    account: Owner = None,
     *,
+    admin: Admin = False,
     name: Annotated[str, typer.Option(help="What it is for.")] = "default",
     expires_in_days: Annotated[int | None, typer.Option(min=1, max=36_500)] = None,
     model: Annotated[list[str] | None, typer.Option(help="Only for this; repeatable.")] = None,
@@ -42,10 +45,8 @@ def create(
     tasks_in_flight_max: Annotated[int | None, typer.Option(min=1)] = None,
     as_json: Json = False,
 ) -> None:
-    """A new key of an account; it is shown this once."""
-    unknown = sorted(set(model or ()) - set(MODELS))
-    if unknown:
-        raise OperatorError(f"--model {unknown[0]}: there is only {', '.join(MODELS)}")
+    """A new key of an account, or an admin key; it is shown this once."""
+    _check_owner(account, admin=admin)
     limits = Limits(
         models=tuple(model) if model else None,
         spend_day_max_micro=amount(spend_day_max) if spend_day_max else None,
@@ -57,6 +58,15 @@ def create(
     made = library.run(
         partial(_create, account=account, name=name, days=expires_in_days, limits=limits)
     )
+    _print_new(made, as_json=as_json)
+
+
+def _check_owner(account: str | None, *, admin: bool) -> None:
+    if admin == (account is not None):
+        raise OperatorError("name an ACCOUNT, or give --admin for a key of the operator")
+
+
+def _print_new(made: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(made)
         return
@@ -65,13 +75,12 @@ def create(
 
 
 async def _create(
-    gateway: Gateway, *, account: str, name: str, days: int | None, limits: Limits
+    gateway: Gateway, *, account: str | None, name: str, days: int | None, limits: Limits
 ) -> dict[str, Any]:
-    found = await library.find_account(gateway, account)
     now_ms = gateway.clock.now_ms()
     made = await account_flows.create_key(
         gateway,
-        found.id,
+        await _account_id(gateway, account),
         name=name,
         expires_at_ms=now_ms + days * _DAY_MS if days else None,
         limits=limits,
@@ -79,9 +88,14 @@ async def _create(
     return {**plain_key(made.key, now_ms), "api_key": made.secret}
 
 
+async def _account_id(gateway: Gateway, account: str | None) -> str | None:
+    return (await library.find_account(gateway, account)).id if account else None
+
+
 @app.command("list")
-def list_keys(account: AccountName, *, as_json: Json = False) -> None:
-    """All keys of an account."""
+def list_keys(account: Owner = None, *, admin: Admin = False, as_json: Json = False) -> None:
+    """All keys of an account, or the admin keys."""
+    _check_owner(account, admin=admin)
     found = library.run(partial(_list, account=account))
     if as_json:
         print_json({"keys": found})
@@ -93,17 +107,34 @@ def list_keys(account: AccountName, *, as_json: Json = False) -> None:
     print_columns(("KEY", "NAME", "ENDS IN", "STATE", "EXPIRES"), rows)
 
 
-async def _list(gateway: Gateway, *, account: str) -> list[dict[str, Any]]:
-    found = await library.find_account(gateway, account)
-    keys = await gateway.db.read(lambda tx: accounts.list_keys(tx, found.id))
+async def _list(gateway: Gateway, *, account: str | None) -> list[dict[str, Any]]:
+    account_id = await _account_id(gateway, account)
+    keys = await gateway.db.read(lambda tx: accounts.list_keys(tx, account_id))
     return [plain_key(key, gateway.clock.now_ms()) for key in keys]
 
 
 @app.command()
+def rotate(
+    key_id: KeyId,
+    *,
+    overlap_hours: Annotated[
+        int, typer.Option(min=0, max=8_760, help="How long the old one still works.")
+    ] = 24,
+    as_json: Json = False,
+) -> None:
+    """A new key in place of an old one, with its name, limits and what it spent."""
+    made = library.run(partial(_rotate, key_id=key_id, overlap_ms=overlap_hours * _HOUR_MS))
+    _print_new(made, as_json=as_json)
+
+
+async def _rotate(gateway: Gateway, *, key_id: str, overlap_ms: int) -> dict[str, Any]:
+    made = await account_flows.rotate_key(gateway, key_id, overlap_ms=overlap_ms)
+    return {**plain_key(made.key, gateway.clock.now_ms()), "api_key": made.secret}
+
+
+@app.command()
 def revoke(
-    key_id: Annotated[
-        str, typer.Argument(metavar="KEY_ID", help="key_…, from `reelgate keys list`.")
-    ],
+    key_id: KeyId,
     *,
     in_hours: Annotated[
         int, typer.Option(min=0, max=8_760, help="Let it live on while others change over.")

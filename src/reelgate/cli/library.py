@@ -44,6 +44,8 @@ def run(flow: Callable[[Gateway], Awaitable[T]]) -> T:
         return asyncio.run(opened())
     except Refusal as refusal:
         code = ExitCode.NOT_FOUND if refusal.code in _NOT_FOUND else ExitCode.USAGE
+        if refusal.code is Code.INSUFFICIENT_BALANCE:
+            code = ExitCode.INSUFFICIENT_BALANCE
         raise OperatorError(refusal.message, code) from None
     except ValueError as error:
         raise OperatorError(str(error)) from None

@@ -6,9 +6,12 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
+from operator import itemgetter
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 
 from reelgate.api.body import LARGE_BYTES, read_body
@@ -54,6 +57,13 @@ GOOD = (
     Good("JSON without a type", b'{"a": 1}', None, {"a": 1}),
     Good("an empty form", b"", FORM, {}),
     Good("a form", b"a=1&b=x+y%26z&c=", FORM, {"a": "1", "b": "x y&z", "c": ""}),
+    Good(
+        "every escape",
+        b"a=%3D%25%2B%26%20%0A%0d%0A=x=%3d\n=\r\n",
+        FORM,
+        {"a": "=%+& \n\r\n=x==\n=\r\n"},
+    ),
+    Good("empty fields", b"&a=1&&b&", FORM, {"a": "1", "b": ""}),
     Good("a form in UTF-8", "a=%C3%A9&b=é".encode(), FORM, {"a": "é", "b": "é"}),
     Good("a form with brackets", b"a[b][c]=1&a[b][d]=2", FORM, {"a": {"b": {"c": "1", "d": "2"}}}),
     Good("escaped brackets", b"a%5Bb%5D=1", FORM, {"a": {"b": "1"}}),
@@ -123,6 +133,15 @@ async def test_a_file_named_only_in_the_forbidden_way_is_a_file() -> None:
     assert isinstance((await read(body, BOUNDARY))["image"], Upload)
 
 
+@given(
+    st.lists(
+        st.tuples(st.text("ab%=&+ é", min_size=1), st.text()), max_size=5, unique_by=itemgetter(0)
+    )
+)
+async def test_urlencoded_text_comes_through(pairs: list[tuple[str, str]]) -> None:
+    assert await read(*as_urlencoded(pairs)) == dict(pairs)
+
+
 async def test_a_large_body_is_read_like_a_small_one() -> None:
     fields = {"prompt": "x" * LARGE_BYTES}
     for body, content_type in (as_json(fields), as_urlencoded(fields.items())):
@@ -159,6 +178,16 @@ BAD = (
     Bad("an odd type", b"{}", "é" * 500, TYPE, "Content-Type"),
     Bad("a form in Latin-1", b"a=%E9", FORM, INVALID, "not UTF-8"),
     Bad("a form in raw Latin-1", b"a=\xe9", FORM, INVALID, "not UTF-8"),
+    Bad("a percent sign", b"prompt=100% sure", FORM, INVALID, "%25"),
+    Bad("half an escape", b"prompt=%4", FORM, INVALID, "%25"),
+    Bad("a name's escape", b"%=1", FORM, INVALID, "%25"),
+    Bad(
+        "too many values",
+        b'{"images": [' + b"1," * 20_001 + b"1]}",
+        "application/json",
+        LARGE,
+        "20000",
+    ),
     Bad("too many fields", b"&".join([b"a=1"] * 1001), FORM, LARGE, "1000"),
     Bad("a long name", b"a" * 257 + b"=1", FORM, INVALID, "257"),
     Bad("a deep name", b"a" + b"[b]" * 16 + b"=1", FORM, INVALID, "deeper than 16"),

@@ -15,6 +15,8 @@ import msgspec
 from reelgate.domain.errors import Code, Refusal
 
 DEPTH_MAX = 16
+# No request has nearly as many; a flood of them would hold up everybody while it is decoded.
+COMMAS_MAX = 20_000
 
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _POSITION = re.compile(r" \(byte (\d+)\)")
@@ -28,8 +30,10 @@ _NAME_CHARS_SHOWN = 80
 def decode_json(text: bytes | bytearray, param: str | None = None) -> Any:
     """The value that `text` stands for. `param` is the field that holds it, None for a body.
 
-    Raises Refusal (`invalid_json`).
+    Raises Refusal (`invalid_json`; `request_too_large` for too many values).
     """
+    if text.count(b",") > COMMAS_MAX:
+        raise _too_many(param)
     try:
         value = _DECODER.decode(text)
     except RecursionError:
@@ -77,6 +81,13 @@ def _refuse_repeated_names(text: bytes | bytearray, param: str | None) -> None:
 
 def _too_deep(param: str | None) -> Refusal:
     return _invalid(param, f"is nested deeper than {DEPTH_MAX} levels")
+
+
+def _too_many(param: str | None) -> Refusal:
+    subject = f"`{param}`" if param else "The request body"
+    return Refusal(
+        Code.REQUEST_TOO_LARGE, f"{subject} has more than {COMMAS_MAX} values or commas.", param
+    )
 
 
 def _not_utf8(text: bytes | bytearray, param: str | None) -> Refusal:

@@ -175,6 +175,8 @@ def setup_logging(
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+    # It warns of every malformed body, which is the sender's trouble and is answered as such.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     atexit.register(buffer.flush)

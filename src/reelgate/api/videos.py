@@ -4,6 +4,8 @@ from functools import partial
 
 from reelgate.api import wire
 from reelgate.api.asgi import Answer, Call, Json
+from reelgate.api.body import read_body
+from reelgate.api.errors import image_endpoint
 from reelgate.api.fields import CREATE, Preset
 from reelgate.api.links import link_url
 from reelgate.api.waiting import pending_headers, prefer_wait_s, wait_for_end
@@ -159,9 +161,8 @@ async def cancel(call: Call) -> Answer:
 
 async def wrong_endpoint(call: Call) -> Answer:
     """The page's first common error: a video model sent to an image endpoint."""
-    raise Refusal(
-        Code.WRONG_ENDPOINT,
-        f"{call.scope['path']} makes pictures; the models here make videos. Send the request to "
-        'POST /v1/videos, for example {"model": "grok-imagine", "prompt": "…", "duration": 6}.',
-        "model",
-    )
+    try:
+        fields = await read_body(call.scope, call.receive, call.api.reader.body_limits)
+    except Refusal:
+        fields = {}
+    raise image_endpoint(call.scope["path"], fields, call.gateway.models)

@@ -135,13 +135,11 @@ def _take_bytes(
     mime = sniff(data[:64])
     if mime not in limits.mimes:
         what = f"holds {mime}" if mime else "holds neither a picture nor a video that we know"
-        if len(data) < 2048 and data[:8].lower().startswith((b"http://", b"https://")):
-            what = "was sent as a file that holds only a URL (send the URL as text instead)"
         problems.append(_bad(media.param, f"{media.param} {what}; it must be {kinds}."))
         return False
     media.mime = mime
     media.bytes = len(data)
-    media.sha256 = hashlib.sha256(data).hexdigest()
+    media.sha256 = media.sha256 or hashlib.sha256(data).hexdigest()
     return True
 
 
@@ -152,7 +150,8 @@ async def _measure_task(
     task_id = video.task_id or ""
     task = await gateway.db.point(lambda tx: tasks.get_of_account(tx, caller.account_id, task_id))
     if task is None or task.deleted_at_ms is not None:
-        problems.append(_bad(video.param, f"there is no task {task_id[:60]!r} in this account."))
+        message = f"There is no task {task_id[:60]!r} in this account."
+        problems.append(Problem(Code.TASK_NOT_FOUND, video.param, message))
     elif task.state is not State.COMPLETED or task.result is None:
         problems.append(
             _bad(video.param, f"task {task_id} is {task.status}; only a completed one has a video.")

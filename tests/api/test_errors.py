@@ -16,6 +16,7 @@ from reelgate.api.errors import (
     route_not_found,
 )
 from reelgate.domain.errors import Code, Refusal, StorageFull, StoreError, StoreUnavailable
+from reelgate.store.database import CommitUnknown
 
 REQUEST_ID = "req_0123456789abcdef"
 
@@ -102,12 +103,18 @@ def test_a_refusals_own_headers_win() -> None:
     assert error_response(refusal, REQUEST_ID).headers["retry-after"] == "17"
 
 
-@pytest.mark.parametrize(
-    "error", [Refusal(Code.INSUFFICIENT_BALANCE, "x"), StoreUnavailable(), ValueError()]
-)
-def test_after_a_create_no_client_sends_it_again_by_itself(error: Exception) -> None:
+@pytest.mark.parametrize("error", [CommitUnknown("x"), ValueError("x"), StoreError("x")])
+def test_when_a_task_may_exist_no_client_sends_it_again_by_itself(error: Exception) -> None:
     response = error_response(error, REQUEST_ID, task_may_exist=True)
     assert response.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize(
+    "error", [Refusal(Code.RATE_LIMIT_EXCEEDED, "x"), StoreUnavailable("nothing was written")]
+)
+def test_where_nothing_happened_a_client_may_try_again(error: Exception) -> None:
+    response = error_response(error, REQUEST_ID, task_may_exist=True)
+    assert "x-should-retry" not in response.headers
 
 
 SECRET = "sk-secret at /srv/data, SELECT * FROM task, https://upstream.example"

@@ -14,6 +14,7 @@ from reelgate.domain.errors import Code, Refusal, StorageFull, StoreUnavailable
 from reelgate.domain.examples import example
 from reelgate.domain.model import Operation
 from reelgate.domain.quoting import quoted
+from reelgate.store.database import CommitUnknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +92,22 @@ class ErrorEnvelope(msgspec.Struct, frozen=True):
     error: ErrorBody
 
 
+# After these a request may safely be sent again: it left nothing behind.
+_NOTHING_HAPPENED = (Refusal, StorageFull, StoreUnavailable)
+
+
 def error_response(exc: Exception, request_id: str, *, task_may_exist: bool = False) -> Response:
     """Any exception as an answer; what is not ours says nothing of itself.
 
-    `task_may_exist` tells a client that creates not to send its request again by itself.
+    `task_may_exist`: unless the error itself says that nothing happened, tell a client that
+    creates not to send its request again by itself.
     """
     refusal = _refusal(exc, request_id)
     kind = KINDS[refusal.code]
     headers = {**kind.headers, **refusal.headers, "x-request-id": request_id}
-    if task_may_exist:
+    if (task_may_exist and not isinstance(exc, _NOTHING_HAPPENED)) or isinstance(
+        exc, CommitUnknown
+    ):
         headers["x-should-retry"] = "false"
     body = _encode(ErrorBody(refusal.message, kind.type, refusal.param, refusal.code.value))
     return Response(body, kind.status, headers, "application/json")
@@ -113,6 +121,12 @@ def _refusal(exc: Exception, request_id: str) -> Refusal:
             Code.STORAGE_FULL,
             "The gateway has no room to store this request durably. Nothing was created or "
             "charged; try again later.",
+        )
+    if isinstance(exc, CommitUnknown):
+        return Refusal(
+            Code.UNAVAILABLE,
+            "The gateway lost its storage while it stored this request, so the task may exist. "
+            "Look for it with GET /v1/videos, or repeat the request with its Idempotency-Key.",
         )
     if isinstance(exc, StoreUnavailable):
         return Refusal(

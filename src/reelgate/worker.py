@@ -16,7 +16,7 @@ from reelgate.domain.crashpoints import crash_point
 from reelgate.domain.errors import StoreError
 from reelgate.domain.ids import new_id
 from reelgate.domain.task import State, Task
-from reelgate.flows import advance, sweep
+from reelgate.flows import advance, sweep, switches
 from reelgate.flows.drive import Drive
 from reelgate.flows.gateway import Gateway
 from reelgate.store import leases, tasks
@@ -35,6 +35,7 @@ _FORGOTTEN_MS = 10_000
 # (what, how often in ms): the chores of every worker, harmless when several do them.
 _CHORES: tuple[tuple[Callable[[Gateway], Awaitable[int]], int], ...] = (
     (sweep.free_dead_workers, 2_000),
+    (switches.refresh, 2_000),
     (sweep.purge_expired, 15_000),
     (sweep.forget_idempotency_keys, 3_600_000),
     (sweep.remove_orphans, 3_600_000),
@@ -177,7 +178,12 @@ class Worker:
         job = asyncio.create_task(self._drive(Drive(task)), name=task.id)
         self._drives[task.id] = job
         self._unsent += task.state is State.QUEUED
-        job.add_done_callback(lambda _: self._drives.pop(task.id, None))
+        job.add_done_callback(self._forget)
+
+    def _forget(self, job: asyncio.Task[None]) -> None:
+        """Unless the task has come back since, and another drive has it."""
+        if self._drives.get(job.get_name()) is job:
+            del self._drives[job.get_name()]
 
     # ---- driving --------------------------------------------------------------------------
 

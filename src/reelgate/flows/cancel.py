@@ -1,5 +1,6 @@
 """Stop a task early: free while queued, later only where the upstream certainly stops."""
 
+from collections.abc import Callable
 from functools import partial
 
 from reelgate.domain.errors import Code, Refusal, TaskError
@@ -8,21 +9,23 @@ from reelgate.flows import inputs
 from reelgate.flows.gateway import Gateway
 from reelgate.flows.settle import failed, settle
 from reelgate.store import tasks
+from reelgate.store.database import Writer
 
 _MESSAGE = "The task was cancelled. Nothing was charged."
 _RACES_MAX = 5
 
 
-async def cancel(gateway: Gateway, task: Task) -> Task:
-    """The cancelled task. Raises Refusal (`not_cancellable`)."""
+async def cancel(
+    gateway: Gateway, task: Task, also: Callable[[Writer], None] | None = None
+) -> Task:
+    """The cancelled task. Raises Refusal (`not_cancellable`). `also`: see `settle`."""
     for _ in range(_RACES_MAX):
         if task.ended:
             raise _too_late(task, f"it is {task.status} already")
         if task.state is not State.QUEUED:
             await _stop_upstream(gateway, task)
-        ended = await settle(
-            gateway, task, failed(TaskError.CANCELLED, _MESSAGE, state=State.CANCELLED)
-        )
+        ending = failed(TaskError.CANCELLED, _MESSAGE, state=State.CANCELLED)
+        ended = await settle(gateway, task, ending, also)
         if ended is not None:
             await inputs.forget(gateway, ended)
             return ended

@@ -33,6 +33,7 @@ class Drive:
     adopted: bool = True
     slot: Upstream | None = None
     declined: frozenset[str] = frozenset()
+    source_looked_at: bool = False
     troubles: int = 0
     doubted_since_ms: int | None = None
     waited_ms: int = 0

@@ -1,7 +1,6 @@
 """What a key may do: its models, its spending, its tasks in flight."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from reelgate.domain.errors import Code, Refusal
 from reelgate.domain.money import usd
@@ -29,9 +28,9 @@ def check_usage(tx: Writer, key: ApiKey, now_ms: int) -> None:
     The account's row is locked by the hold before, so that no two tasks of one key count at once.
     """
     limits = key.limits
-    if not limits.spend_limited and limits.tasks_in_flight_max is None:
+    if limits.tasks_in_flight_max is None and not limits.spend_limited:
         return
-    usage = key_usage.usage(tx, key.family, key_usage.day_of(now_ms), _first_day_of_month(now_ms))
+    usage = _usage(tx, key, now_ms)
     if limits.tasks_in_flight_max is not None and usage.live > limits.tasks_in_flight_max:
         raise Refusal(
             Code.RATE_LIMIT_EXCEEDED,
@@ -39,6 +38,21 @@ def check_usage(tx: Writer, key: ApiKey, now_ms: int) -> None:
             "Wait for one to end.",
             headers={"retry-after": str(_IN_FLIGHT_RETRY_AFTER_S)},
         )
+    _check_spending(limits, usage)
+
+
+def check_growth(tx: Writer, key: ApiKey, created_at_ms: int) -> None:
+    """`check_usage` when the hold of a task made at `created_at_ms` has just grown."""
+    if key.limits.spend_limited:
+        _check_spending(key.limits, _usage(tx, key, created_at_ms))
+
+
+def _usage(tx: Writer, key: ApiKey, now_ms: int) -> key_usage.Usage:
+    day = key_usage.day_of(now_ms)
+    return key_usage.usage(tx, key.family, day, key_usage.first_day_of_month(day))
+
+
+def _check_spending(limits: Limits, usage: key_usage.Usage) -> None:
     for period, spent, allowed in _spending(limits, usage):
         if spent > allowed:
             raise Refusal(
@@ -57,9 +71,3 @@ def _spending(limits: Limits, usage: key_usage.Usage) -> Iterator[tuple[str, int
     for period, spent, allowed in rows:
         if allowed is not None:
             yield period, spent, allowed
-
-
-def _first_day_of_month(now_ms: int) -> int:
-    day = key_usage.day_of(now_ms)
-    moment = datetime.fromtimestamp(now_ms // 1000, UTC)
-    return day - (moment.day - 1)

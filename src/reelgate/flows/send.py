@@ -6,6 +6,7 @@ upstream has the job ends in `stranded`, and nothing here sends such a task agai
 
 import asyncio
 import logging
+from functools import partial
 from typing import assert_never
 
 from reelgate.domain.crashpoints import crash_point
@@ -26,6 +27,7 @@ log = logging.getLogger("reelgate.task")
 _WAIT_IN_HAND_MS = 5_000
 _PUT_BACK_MS = 3_000
 _FULL_LOOK_MS = 500
+_STRANDED_LOOK_MS = 10_000
 
 
 async def send(gateway: Gateway, drive: Drive) -> int | None:
@@ -35,12 +37,14 @@ async def send(gateway: Gateway, drive: Drive) -> int | None:
     if now_ms >= task.deadline_at_ms:
         message = "No upstream could take the task before its deadline. Nothing was charged."
         return await end(gateway, drive, failed(TaskError.EXPIRED, message, state=State.EXPIRED))
-    measured = await sources.measured(gateway, task)
-    if isinstance(measured, Ending):
-        return await end(gateway, drive, measured)
-    if measured is None:
-        return None
-    drive.task = task = measured
+    if not drive.source_looked_at:
+        measured = await sources.measured(gateway, task)
+        if isinstance(measured, Ending):
+            return await end(gateway, drive, measured)
+        if measured is None:
+            return None
+        drive.task, drive.source_looked_at = measured, True
+        task = measured
     upstream = _choose(gateway, drive)
     if upstream is None:
         message = f"No upstream is set up for {task.operation} with {task.model}."
@@ -197,7 +201,10 @@ async def wait_stranded(gateway: Gateway, drive: Drive) -> int | None:
     task = drive.task
     left_ms = task.deadline_at_ms - gateway.clock.now_ms()
     if left_ms > 0:
-        return left_ms
+        now = await gateway.db.point(partial(tasks.get, task_id=task.id))
+        if now is None or (now.state, now.epoch) != (task.state, task.epoch):
+            return None
+        return min(left_ms, _STRANDED_LOOK_MS)
     ending = Ending(
         State.FAILED,
         tasks.failure(
@@ -205,7 +212,7 @@ async def wait_stranded(gateway: Gateway, drive: Drive) -> int | None:
             "The connection to the upstream broke while the task was being sent, and whether it "
             "ran can't be known. You are not charged. Send it again as a new task.",
         ),
-        loss_micro=task.terms.quoted.total_micro,
+        loss_micro=task.held_micro,
         note="possible upstream cost of a stranded task",
     )
     return await end(gateway, drive, ending)

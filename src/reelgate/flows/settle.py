@@ -4,6 +4,7 @@ The guarded move, the capture and release of the hold, the settlement and the ev
 transaction; whoever comes second changes nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from reelgate.domain.crashpoints import crash_point
@@ -43,15 +44,25 @@ def failed(
     return Ending(state, Failure(code, message), cost_ticks=cost_ticks, note=note)
 
 
-async def settle(gateway: Gateway, task: Task, ending: Ending) -> Task | None:
-    """End a task. None when it was no longer the caller's to end; then nothing has changed."""
+async def settle(
+    gateway: Gateway, task: Task, ending: Ending, also: Callable[[Writer], None] | None = None
+) -> Task | None:
+    """End a task. None when it was no longer the caller's to end; then nothing has changed.
+
+    `also` is written in the same transaction.
+    """
     now_ms = gateway.clock.now_ms()
     ttl_ms = gateway.policy.result_ttl_ms
     expires_at_ms = now_ms + ttl_ms if ending.result and ttl_ms else None
     crash_point("settle.before_commit")
-    ended = await gateway.db.write(
-        lambda tx: settle_in(tx, task, ending, now_ms=now_ms, expires_at_ms=expires_at_ms)
-    )
+
+    def write(tx: Writer) -> Task | None:
+        ended = settle_in(tx, task, ending, now_ms=now_ms, expires_at_ms=expires_at_ms)
+        if ended is not None and also is not None:
+            also(tx)
+        return ended
+
+    ended = await gateway.db.write(write)
     crash_point("settle.after_commit")
     if ended is not None:
         gateway.watch.changed(task.id)

@@ -7,19 +7,20 @@ no URL is ever given to a decoder.
 import logging
 from dataclasses import replace
 
-from reelgate.domain.errors import TaskError
+from reelgate.domain.errors import Code, Refusal, TaskError
 from reelgate.domain.money import usd
 from reelgate.domain.order import SourceFacts
 from reelgate.domain.quote import quote
 from reelgate.domain.rules import source_length_message
 from reelgate.domain.task import Task
+from reelgate.flows import key_limits
 from reelgate.flows.gateway import Gateway
 from reelgate.flows.inputs import codec_message
 from reelgate.flows.settle import Ending, failed
 from reelgate.media.facts import BadMedia, VideoFacts
 from reelgate.media.mp4 import probe_mp4
-from reelgate.net.errors import DownloadFailed, NetError, Refused, TooLarge, WrongType
-from reelgate.store import key_usage, ledger, tasks
+from reelgate.net.errors import DownloadFailed, Refused, TooLarge, Unreachable, WrongType
+from reelgate.store import accounts, key_usage, ledger, tasks
 from reelgate.store.database import Writer
 
 log = logging.getLogger("reelgate.task")
@@ -27,6 +28,9 @@ log = logging.getLogger("reelgate.task")
 
 async def measured(gateway: Gateway, task: Task) -> Task | Ending | None:
     """The task with its source measured and its hold grown to match.
+
+    A source that can't be reached from here may still be reached by the upstream: then the dearest
+    one that the operation takes is held for, whatever was declared.
 
     An Ending when the source can't be used or paid for; None when the task is no longer ours.
     """
@@ -42,9 +46,8 @@ async def measured(gateway: Gateway, task: Task) -> Task | Ending | None:
         message = f"The source video can't be used: {error}. Nothing was charged."
         return failed(TaskError.INVALID_INPUT, message)
     except DownloadFailed as error:
-        # The upstream may reach what we can't: the hold stays at the longest source.
         log.info("source not measured", extra={"task_id": task.id, "detail": str(error)})
-        return task
+        return await _hold_for(gateway, task, None)
     return await _take(gateway, task, facts)
 
 
@@ -53,7 +56,7 @@ async def _probe(gateway: Gateway, task: Task, url: str) -> VideoFacts:
     async with gateway.guard.reader(url, bytes_max=limits.bytes_max) as reader:
         await reader.read_at(0, 1)
         if reader.total_bytes is None:
-            raise NetError("the server does not say how long the file is")
+            raise Unreachable("the server does not say how long the file is")
         return await probe_mp4(reader.read_at, reader.total_bytes)
 
 
@@ -66,27 +69,45 @@ async def _take(gateway: Gateway, task: Task, facts: VideoFacts) -> Task | Endin
         message = source_length_message(task.order.operation, allowed, facts.duration_ms)
         return failed(TaskError.INVALID_INPUT, f"{message[0].upper()}{message[1:]}")
     source = SourceFacts(facts.width, facts.height, facts.duration_ms)
-    needed_micro = quote(task.order, spec, task.terms.prices_micro, source).total_micro
-    return await gateway.db.write(lambda tx: _grow(tx, gateway, task, source, needed_micro))
+    return await _hold_for(gateway, task, source)
+
+
+async def _hold_for(
+    gateway: Gateway, task: Task, source: SourceFacts | None
+) -> Task | Ending | None:
+    """Note the measure; hold more where this source, or any at all, can cost more than is held."""
+    spec, prices = gateway.spec_of(task), task.terms.prices_micro
+    order = task.order if source else replace(task.order, input_video_seconds=None, tier=None)
+    needed_micro = quote(order, spec, prices, source).total_micro
+    if source is None and needed_micro <= task.held_micro:
+        return task
+    now_ms = gateway.clock.now_ms()
+    try:
+        return await gateway.db.write(lambda tx: _grow(tx, task, source, needed_micro, now_ms))
+    except Refusal as refusal:
+        return failed(TaskError.INSUFFICIENT_BALANCE, refusal.message)
 
 
 def _grow(
-    tx: Writer, gateway: Gateway, task: Task, source: SourceFacts, needed_micro: int
-) -> Task | Ending | None:
-    """Note the measure; hold more where the source costs more than was held for it."""
-    more_micro = max(0, needed_micro - task.held_micro)
-    noted = tasks.note_change(tx, task, source=source, held_micro=task.held_micro + more_micro)
+    tx: Writer, task: Task, source: SourceFacts | None, needed_micro: int, now_ms: int
+) -> Task | None:
+    """Raises Refusal when the account or the key can't carry it; then nothing has changed."""
+    held_micro = max(needed_micro, task.held_micro)
+    more_micro = held_micro - task.held_micro
+    noted = tasks.note_change(tx, task, source=source, held_micro=held_micro)
     if noted is None or not more_micro:
         return noted
-    if not ledger.hold(tx, task.account_id, task.id, more_micro, gateway.clock.now_ms()):
-        tasks.note_change(tx, noted, source=None, held_micro=task.held_micro)
+    if not ledger.hold(tx, task.account_id, task.id, more_micro, now_ms):
         balance = ledger.balance(tx, task.account_id)
-        return failed(
-            TaskError.INSUFFICIENT_BALANCE,
-            f"The source video is longer or larger than declared: the task can cost "
-            f"{usd(needed_micro)} USD, {usd(task.held_micro)} was held and "
+        raise Refusal(
+            Code.INSUFFICIENT_BALANCE,
+            f"The source video can cost more than was declared: {usd(needed_micro)} USD, where "
+            f"{usd(task.held_micro)} was held and "
             f"{usd(balance.available_micro if balance else 0)} more is available. "
             "Nothing was charged.",
         )
     key_usage.add_hold(tx, task.key_id, key_usage.day_of(task.created_at_ms), more_micro)
-    return replace(noted, held_micro=task.held_micro + more_micro)
+    key = accounts.get_key(tx, task.key_id)
+    if key is not None:
+        key_limits.check_growth(tx, key, task.created_at_ms)
+    return noted

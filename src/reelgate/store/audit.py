@@ -45,4 +45,7 @@ def page(
         f"WHERE {where} ORDER BY id DESC LIMIT ?",
         (*given.values(), limit),
     )
-    return [Entry(*row[:5], msgspec.json.decode(row[5])) for row in rows]
+    return [
+        Entry(entry_id, at_ms, actor, action, about, msgspec.json.decode(detail))
+        for entry_id, at_ms, actor, action, about, detail in rows
+    ]

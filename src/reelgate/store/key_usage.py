@@ -1,10 +1,12 @@
 """What each key spends and runs, so that its limits hold exactly and on every node."""
 
 from dataclasses import dataclass
+from datetime import date
 
 from reelgate.store.database import Reader, Writer
 
 _DAY_MS = 86_400_000
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,11 @@ class Usage:
 def day_of(at_ms: int) -> int:
     """The UTC day of a moment, counted from the epoch."""
     return at_ms // _DAY_MS
+
+
+def first_day_of_month(day: int) -> int:
+    """The first day of the month that `day` lies in, both counted from the epoch."""
+    return day - date.fromordinal(_EPOCH_ORDINAL + day).day + 1
 
 
 def add_task(tx: Writer, key_id: str, day: int, held_micro: int) -> None:

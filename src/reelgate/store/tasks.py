@@ -120,11 +120,24 @@ def find_repeat(tx: Reader, account_id: str, order_digest: str, now_ms: int) -> 
 
 
 def page(
-    tx: Reader, account_id: str | None, *, after: str | None, limit: int, newest_first: bool
+    tx: Reader,
+    account_id: str | None,
+    *,
+    after: str | None,
+    limit: int,
+    newest_first: bool,
+    state: State | None = None,
+    upstream_ref: str | None = None,
 ) -> list[Task]:
     """Tasks in the order of their ids, beginning behind `after`; all accounts when None."""
     way, sign = ("DESC", "<") if newest_first else ("ASC", ">")
     where, params = ["deleted_at_ms IS NULL"], list[Any]()
+    if state is not None:
+        # Written out, so that the index of the stranded is found.
+        where.append(f"state = '{state.value}'")
+    if upstream_ref is not None:
+        where.append("upstream_ref = ?")
+        params.append(upstream_ref)
     if account_id is not None:
         where.append("account_id = ?")
         params.append(account_id)

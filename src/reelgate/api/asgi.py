@@ -14,12 +14,14 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from reelgate.api.describe import Doc
 from reelgate.api.errors import error_response, method_not_allowed, route_not_found
 from reelgate.api.fields import CreateReader
 from reelgate.domain.errors import ReelgateError
 from reelgate.flows.authenticate import Authenticator
 from reelgate.flows.gateway import Caller, Gateway
 from reelgate.flows.pictures import PictureMaker
+from reelgate.flows.rate_limit import Headers, RateLimiter
 
 log = logging.getLogger("reelgate.http")
 
@@ -40,6 +42,7 @@ class Api:
     pictures: PictureMaker
     prefer_wait_s_max: int = 60
     ready: Callable[[], Awaitable[dict[str, str]]] | None = None
+    limiter: RateLimiter = field(default_factory=RateLimiter)
 
 
 @dataclass(slots=True)
@@ -52,6 +55,7 @@ class Call:
     request_id: str
     params: dict[str, str]
     who: Caller | None = None
+    rate: Headers = ()
     task_id: str = ""
     task_may_exist: bool = False
 
@@ -64,6 +68,14 @@ class Call:
         """Who is calling; only on routes that need a key."""
         assert self.who is not None
         return self.who
+
+    async def identify(self) -> Caller:
+        """Who is calling, with room for one more request. Raises Refusal."""
+        caller = await self.api.authenticator.caller(self.header(b"authorization"))
+        per_second = caller.key.limits.requests_per_second_max
+        if per_second is not None:
+            self.rate = self.api.limiter.take(caller.key, per_second).headers()
+        return caller
 
     def header(self, name: bytes) -> str | None:
         """A header by its lower-case name; the first where there are several."""
@@ -79,11 +91,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A row of the route table; `keyed` routes want an API key before anything else."""
+    """A row of the route table; `keyed` routes want an API key before anything else.
+
+    `doc` is what the reference says of it: a route that nobody described can't be made.
+    """
 
     method: str
     path: str
     handler: Handler
+    doc: Doc
     keyed: bool = True
 
 
@@ -162,7 +178,7 @@ class HttpApi:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], extra]
+                message["headers"] = [*message["headers"], extra, *call.rate]
             await send(message)
 
         try:
@@ -185,8 +201,7 @@ class HttpApi:
         scope = call.scope
         route, call.params = self._router.find(scope["method"], scope["path"])
         if route.keyed:
-            caller = self._api.authenticator.caller
-            call.who = await caller(call.header(b"authorization"))
+            call.who = await call.identify()
         return await route.handler(call)
 
     def _refuse(self, call: Call, error: Exception) -> Answer:

@@ -18,8 +18,11 @@ from reelgate.flows.submit import Repeatable, price, submit
 from reelgate.store import tasks
 
 _IDEMPOTENCY_KEY_CHARS_MAX = 255
-_PAGE_MAX = 100
-_PAGE_DEFAULT = 20
+PAGE_MAX = 100
+PAGE_DEFAULT = 20
+PAGE_ORDERS = ("desc", "asc")
+EDIT = Preset(operation=Operation.EDIT_VIDEO)
+EXTEND = Preset(operation=Operation.VIDEO_EXTEND)
 
 
 async def create(call: Call) -> Answer:
@@ -29,12 +32,12 @@ async def create(call: Call) -> Answer:
 
 async def create_edit(call: Call) -> Answer:
     """OpenAI's `videos/edits`."""
-    return await _create(call, Preset(operation=Operation.EDIT_VIDEO))
+    return await _create(call, EDIT)
 
 
 async def create_extension(call: Call) -> Answer:
     """OpenAI's `videos/extensions`."""
-    return await _create(call, Preset(operation=Operation.VIDEO_EXTEND))
+    return await _create(call, EXTEND)
 
 
 async def create_remix(call: Call) -> Answer:
@@ -102,9 +105,10 @@ async def list_videos(call: Call) -> Answer:
     """A page of the account's tasks."""
     query = call.query()
     limit = _limit(query.get("limit"))
-    order = query.get("order", "desc")
-    if order not in {"asc", "desc"}:
-        raise Refusal(Code.INVALID_VALUE, f"order {order[:40]!r} is not asc or desc.", "order")
+    order = query.get("order", PAGE_ORDERS[0])
+    if order not in PAGE_ORDERS:
+        allowed = " or ".join(PAGE_ORDERS)
+        raise Refusal(Code.INVALID_VALUE, f"order {order[:40]!r} is not {allowed}.", "order")
     after = query.get("after") or None
     if after is not None:
         await _check_after(call, after)
@@ -135,11 +139,11 @@ async def _check_after(call: Call, after: str) -> None:
 
 def _limit(given: str | None) -> int:
     if given is None:
-        return _PAGE_DEFAULT
-    if not given.isdecimal() or not given.isascii() or not 1 <= int(given[:9]) <= _PAGE_MAX:
+        return PAGE_DEFAULT
+    if not given.isdecimal() or not given.isascii() or not 1 <= int(given[:9]) <= PAGE_MAX:
         raise Refusal(
             Code.INVALID_VALUE,
-            f"limit {given[:40]!r} is not a whole number from 1 to {_PAGE_MAX}.",
+            f"limit {given[:40]!r} is not a whole number from 1 to {PAGE_MAX}.",
             "limit",
         )
     return int(given)

@@ -10,6 +10,7 @@ from reelgate.api.fields import CREATE, Preset
 from reelgate.api.links import link_url
 from reelgate.api.waiting import pending_headers, prefer_wait_s, wait_for_end
 from reelgate.domain.errors import Code, Refusal
+from reelgate.domain.ids import is_task_id
 from reelgate.domain.model import Operation
 from reelgate.domain.task import Task
 from reelgate.flows import cancel as cancelling
@@ -126,10 +127,10 @@ async def list_videos(call: Call) -> Answer:
 
 
 async def _check_after(call: Call, after: str) -> None:
-    known = await call.gateway.db.point(
+    known = is_task_id(after) and await call.gateway.db.point(
         partial(tasks.get_of_account, account_id=call.caller.account_id, task_id=after)
     )
-    if known is None:
+    if not known:
         raise Refusal(
             Code.INVALID_VALUE,
             f"after {after[:60]!r} is not the id of a task of this account.",

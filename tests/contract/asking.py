@@ -49,11 +49,14 @@ class Ask:
             (name, (None, text)) for name, text in (self.form or {}).items()
         ]
         for name, content in self.files:
-            if isinstance(content, str):
-                assert inputs is not None
-                content = (inputs / content).read_bytes()
-            parts.append((name, ("upload", content, "application/octet-stream")))
+            data = content if isinstance(content, bytes) else _read(inputs, content)
+            parts.append((name, ("upload", data, "application/octet-stream")))
         return http.request(self.method, self.path, files=parts, headers=dict(self.headers))
+
+
+def _read(inputs: Path | None, name: str) -> bytes:
+    assert inputs is not None
+    return (inputs / name).read_bytes()
 
 
 def create(**fields: Any) -> Ask:

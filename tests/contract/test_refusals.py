@@ -391,7 +391,8 @@ SHAPES = [
 ]  # fmt: skip
 
 SECONDS = [
-    Row("text: required", create(duration=None), 400, MISSING, "duration", ("1 to 15", '"duration"')),
+    Row("text: required", create(duration=None), 400, MISSING, "duration",
+        ("1 to 15", '"duration"')),
     Row("text: 1 to 15, not 0", create(duration=0), 400, BAD, "duration", ("0", "1 to 15")),
     Row("text: 1 to 15, not 16", create(duration=16), 400, BAD, "duration", ("16", "1 to 15")),
     Row("image: required", create(image=PICTURE, duration=None), 400, MISSING, "duration",

@@ -127,10 +127,12 @@ async def list_videos(call: Call) -> Answer:
 
 
 async def _check_after(call: Call, after: str) -> None:
-    known = is_task_id(after) and await call.gateway.db.point(
-        partial(tasks.get_of_account, account_id=call.caller.account_id, task_id=after)
-    )
-    if not known:
+    known: Task | None = None
+    if is_task_id(after):
+        known = await call.gateway.db.point(
+            partial(tasks.get_of_account, account_id=call.caller.account_id, task_id=after)
+        )
+    if known is None:
         raise Refusal(
             Code.INVALID_VALUE,
             f"after {after[:60]!r} is not the id of a task of this account.",

@@ -5,6 +5,7 @@ upstream is asked, and a write that finds the task elsewhere ends the drive with
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from typing import assert_never
@@ -13,11 +14,11 @@ from reelgate.domain.crashpoints import crash_point
 from reelgate.domain.errors import TaskError
 from reelgate.domain.task import State, Task
 from reelgate.flows import collect
-from reelgate.flows.drive import BACKOFF_MS_MAX, Drive, backoff_ms, end, move
+from reelgate.flows.drive import BACKOFF_MS_MAX, Drive, backoff_ms, end, move, until_deadline
 from reelgate.flows.gateway import Gateway
 from reelgate.flows.send import after_lost_send, send, wait_stranded
 from reelgate.flows.settle import Ending, failed
-from reelgate.flows.verdicts import CALL_MS_MAX, ERROR_OF
+from reelgate.flows.verdicts import CALL_MS_MAX, CANCEL_MS_MAX, ERROR_OF
 from reelgate.providers.base import Done, Failed, Pending, Trouble
 from reelgate.store import tasks
 
@@ -33,6 +34,8 @@ async def step(gateway: Gateway, drive: Drive) -> int | None:
     """Bring the task one step on; the time in ms until the next, None when there is none here."""
     state, adopted = drive.task.state, drive.adopted
     drive.adopted = False
+    if drive.ending is not None:
+        return await end(gateway, drive, drive.ending)
     match state:
         case State.QUEUED:
             return await send(gateway, drive)
@@ -129,7 +132,8 @@ def _poll_wait_ms(gateway: Gateway, drive: Drive, retry_after_ms: int | None) ->
         operation = gateway.spec_of(drive.task).operations[drive.task.order.operation]
         usual_ms = min(max(operation.poll_ms, policy.poll_ms_min), policy.poll_ms_max)
         wait_ms = int(usual_ms * random.uniform(0.85, 1.0))
-    return _until_deadline(gateway, drive, wait_ms)
+    # The last poll comes at the deadline, not after a wait that passes it.
+    return until_deadline(gateway, drive, wait_ms)
 
 
 async def _trouble(
@@ -144,20 +148,16 @@ async def _trouble(
     if gateway.clock.now_ms() >= drive.task.deadline_at_ms:
         return await _expire(gateway, drive)
     wait_ms = max(backoff_ms(drive.troubles), min(retry_after_ms or 0, BACKOFF_MS_MAX))
-    return _until_deadline(gateway, drive, wait_ms)
-
-
-def _until_deadline(gateway: Gateway, drive: Drive, wait_ms: int) -> int:
-    """The last poll comes at the deadline, not after a wait that passes it."""
-    left_ms = drive.task.deadline_at_ms - gateway.clock.now_ms()
-    return max(1, min(wait_ms, left_ms))
+    return until_deadline(gateway, drive, wait_ms)
 
 
 async def _expire(gateway: Gateway, drive: Drive) -> int | None:
     task = drive.task
     upstream = gateway.upstreams.get(task.upstream)
     if upstream is not None and upstream.provider.can_cancel and task.upstream_ref:
-        await upstream.provider.cancel(task.upstream_ref)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CANCEL_MS_MAX / 1000):
+                await upstream.provider.cancel(task.upstream_ref)
     message = "The upstream did not finish the task before its deadline. Nothing was charged."
     return await end(gateway, drive, failed(TaskError.EXPIRED, message, state=State.EXPIRED))
 
@@ -170,10 +170,14 @@ async def _collect(gateway: Gateway, drive: Drive) -> int | None:
     outcome = await collect.collect(gateway, task, upstream.provider, drive.download)
     match outcome:
         case Ending():
+            if outcome.result is None:
+                await collect.discard(gateway, task)
             return await end(gateway, drive, outcome)
         case Task():
             drive.task = outcome
-            return 0
+            # Links may die faster than they are fetched.
+            attempt = drive.download.attempt
+            return 0 if attempt <= 1 else until_deadline(gateway, drive, backoff_ms(attempt - 1))
         case collect.Again():
             log.warning(
                 "result could not be collected yet",

@@ -4,8 +4,9 @@ import asyncio
 import hashlib
 import os
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from reelgate.domain.crashpoints import crash_point
 from reelgate.domain.errors import StorageFull, StoreError, TaskError
@@ -14,6 +15,7 @@ from reelgate.domain.quote import final_bill
 from reelgate.domain.task import Result, State, Task
 from reelgate.flows.gateway import Gateway
 from reelgate.flows.settle import Ending, failed
+from reelgate.flows.verdicts import CALL_MS_MAX
 from reelgate.media.facts import BadMedia, VideoFacts
 from reelgate.media.probe import probe_video
 from reelgate.providers.base import (
@@ -58,8 +60,11 @@ async def collect(
     gateway: Gateway, task: Task, provider: Provider, progress: Progress
 ) -> Ending | Task | Again | None:
     """The completed ending; the task with a fresh link; what to retry; or None: not ours now."""
-    part = gateway.media.part_path(f"{task.id}.mp4")
+    # A worker that stood still and goes on writes to the files of its own epoch.
+    part = gateway.media.part_path(f"{task.id}.{task.epoch}.mp4")
     progress.attempt += 1
+    if progress.attempt == 1:
+        await discard(gateway, task)
     try:
         await _download(gateway, task, provider, progress, part)
         crash_point("collect.after_download")
@@ -75,9 +80,14 @@ async def collect(
     except StoreError as error:
         # The video exists and is paid for: it waits for room however long that takes.
         progress.start_over()
-        await asyncio.to_thread(part.unlink, missing_ok=True)
+        await discard(gateway, task)
         return Again(progress.attempt, str(error))
     return await _keep(gateway, task, progress, part, facts)
+
+
+async def discard(gateway: Gateway, task: Task) -> None:
+    """Remove what there is of a task's downloads, those of earlier workers too."""
+    await gateway.media.forget_parts(f"{task.id}.")
 
 
 async def _download(
@@ -96,17 +106,23 @@ async def _download(
         raise FetchError(f"the result ended after {progress.bytes} of {download.total} bytes")
 
 
-def _open_part(part: Path, size: int) -> BinaryIO:
+def _open_part(part: Path, size: int) -> FileIO:
+    """Unbuffered: closing it has nothing to write that there may be no room for."""
     try:
-        file = part.open("r+b" if part.exists() else "w+b")
-        file.truncate(size)
-        file.seek(0, os.SEEK_END)
+        file = FileIO(part, "r+" if part.exists() else "w+")
+        found = file.seek(0, os.SEEK_END)
+        if found > size:
+            file.truncate(size)
+            file.seek(size)
     except OSError as error:
         raise _no_room(error) from error
+    if found < size:
+        file.close()
+        raise ResultChanged("what had been fetched before is not there any more")
     return file
 
 
-async def _pour(download: Download, file: BinaryIO, progress: Progress, bytes_max: int) -> None:
+async def _pour(download: Download, file: FileIO, progress: Progress, bytes_max: int) -> None:
     """Write in large pieces, off the event loop, counting only what has been written."""
     buffer = bytearray()
     try:
@@ -121,10 +137,11 @@ async def _pour(download: Download, file: BinaryIO, progress: Progress, bytes_ma
         await asyncio.to_thread(_write, file, bytes(buffer), progress)
 
 
-def _write(file: BinaryIO, data: bytes, progress: Progress) -> None:
+def _write(file: FileIO, data: bytes, progress: Progress) -> None:
+    left = memoryview(data)
     try:
-        file.write(data)
-        file.flush()
+        while left:
+            left = left[file.write(left) :]
     except OSError as error:
         raise _no_room(error) from error
     progress.hash.update(data)
@@ -138,11 +155,12 @@ def _no_room(error: OSError) -> StorageFull:
 async def _keep(
     gateway: Gateway, task: Task, progress: Progress, part: Path, facts: VideoFacts
 ) -> Ending | Again:
-    key = f"results/{task.id[-2:]}/{task.id}.mp4"
+    key = f"results/{task.id[-2:]}/{task.id}.{task.epoch}.mp4"
     try:
         await gateway.media.publish(part, key)
     except StoreError as error:
         progress.start_over()
+        await discard(gateway, task)
         return Again(progress.attempt, str(error))
     delivered = SourceFacts(facts.width, facts.height, facts.duration_ms)
     spec = gateway.spec_of(task)
@@ -163,8 +181,13 @@ async def _fresh_link(
     gateway: Gateway, task: Task, provider: Provider, progress: Progress, detail: str
 ) -> Ending | Task | Again | None:
     """The link has died: the upstream may still have the result under a new one."""
-    answer = await provider.poll(task.upstream_ref or "")
-    if isinstance(answer, Done) and answer.result != task.result_url:
+    try:
+        async with asyncio.timeout(CALL_MS_MAX / 1000):
+            answer = await provider.poll(task.upstream_ref or "")
+    except TimeoutError:
+        return _again(gateway, task, progress, f"{detail}; no answer to the poll")
+    late = gateway.clock.now_ms() >= task.deadline_at_ms
+    if isinstance(answer, Done) and answer.result != task.result_url and not late:
         progress.start_over()
         url = answer.result
         return await gateway.db.write(lambda tx: tasks.note_change(tx, task, result_url=url))

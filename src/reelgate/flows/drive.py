@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from reelgate.domain.errors import StoreError
@@ -13,7 +14,7 @@ from reelgate.flows.gateway import Gateway
 from reelgate.flows.settle import Ending, settle
 from reelgate.flows.upstreams import Upstream
 from reelgate.store import tasks
-from reelgate.store.database import CHANGED, Writer
+from reelgate.store.database import CHANGED, CommitUnknown, Writer
 
 log = logging.getLogger("reelgate.task")
 
@@ -26,7 +27,8 @@ _RECORD_RETRY_MS = 500
 class Drive:
     """A task in a worker's hands, with what it remembers between steps but need not keep.
 
-    `adopted`: the task was found in a state that another drive had brought it to.
+    `adopted`: the task was found in a state that another drive had brought it to. `ending`: how
+    it is to end, once that could not be recorded yet.
     """
 
     task: Task
@@ -38,6 +40,7 @@ class Drive:
     doubted_since_ms: int | None = None
     waited_ms: int = 0
     progress_noted_ms: int = 0
+    ending: Ending | None = None
     download: collect.Progress = field(default_factory=collect.Progress)
 
     def release(self) -> None:
@@ -57,22 +60,28 @@ class Drive:
 async def move(
     gateway: Gateway, drive: Drive, after: State, note: str = "", **changes: Any
 ) -> bool:
-    """Record a move; what has happened at an upstream is recorded however long that takes."""
-    task = drive.task
+    """Record a move; what has happened at an upstream is recorded however long that takes.
+
+    A move that may have been recorded already is asked for until that is known.
+    """
+    task, doubtful = drive.task, False
     while True:
-        now_ms = gateway.clock.now_ms()
-
-        def record(tx: Writer, now_ms: int = now_ms) -> Task | None:
-            moved = tasks.move(tx, task, after, now_ms, note, **changes)
-            if moved is not None and moved.status != task.status:
-                tx.notify(CHANGED, task.id)
-            return moved
-
         try:
-            moved = await gateway.db.write(record)
+            moved = await gateway.db.write(
+                partial(
+                    _record,
+                    task=task,
+                    after=after,
+                    now_ms=gateway.clock.now_ms(),
+                    note=note,
+                    changes=changes,
+                    doubtful=doubtful,
+                )
+            )
         except StoreError as error:
             log.warning("a move could not be recorded", extra=log_fields(task, after, str(error)))
-            if task.state is not State.SENDING:
+            doubtful = doubtful or isinstance(error, CommitUnknown)
+            if task.state is not State.SENDING and not doubtful:
                 raise
             await asyncio.sleep(_RECORD_RETRY_MS / 1000)
             continue
@@ -85,21 +94,43 @@ async def move(
         return True
 
 
+def _record(
+    tx: Writer,
+    task: Task,
+    after: State,
+    now_ms: int,
+    note: str,
+    changes: dict[str, Any],
+    *,
+    doubtful: bool,
+) -> Task | None:
+    moved = tasks.move(tx, task, after, now_ms, note, **changes)
+    if moved is None and doubtful:
+        # Nobody but this drive brings a task of this epoch into that state.
+        found = tasks.get(tx, task.id)
+        return found if found and (found.state, found.epoch) == (after, task.epoch) else None
+    if moved is not None and moved.status != task.status:
+        tx.notify(CHANGED, task.id)
+    return moved
+
+
 async def end(gateway: Gateway, drive: Drive, ending: Ending) -> int | None:
-    """Settle a task; nothing is left to do then, here or anywhere."""
+    """Settle a task; nothing is left to do then, here or anywhere.
+
+    An end that can't be recorded now is kept in hand: nobody is asked again what has become of
+    the task.
+    """
     task = drive.task
     drive.release()
     code = ending.failure.code.value if ending.failure else ""
-    while True:
-        try:
-            ended = await settle(gateway, task, ending)
-            break
-        except StoreError as error:
-            fields = log_fields(task, ending.state, f"{code}: {error}")
-            log.warning("an end could not be recorded", extra=fields)
-            if task.state is not State.SENDING:
-                raise
-            await asyncio.sleep(_RECORD_RETRY_MS / 1000)
+    try:
+        ended = await settle(gateway, task, ending)
+    except StoreError as error:
+        fields = log_fields(task, ending.state, f"{code}: {error}")
+        log.warning("an end could not be recorded", extra=fields)
+        drive.ending = ending
+        return _RECORD_RETRY_MS
+    drive.ending = None
     if ended is None:
         log.info("task is in other hands", extra=log_fields(task, ending.state, code))
         return None
@@ -118,6 +149,12 @@ def log_fields(task: Task, after: State, note: str) -> dict[str, Any]:
         "to_state": after.value,
         "note": note,
     }
+
+
+def until_deadline(gateway: Gateway, drive: Drive, wait_ms: int) -> int:
+    """A wait that does not pass the task's deadline."""
+    left_ms = drive.task.deadline_at_ms - gateway.clock.now_ms()
+    return max(1, min(wait_ms, left_ms))
 
 
 def backoff_ms(attempt: int) -> int:

@@ -3,11 +3,11 @@
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from reelgate.domain.errors import Code, Problem
+from reelgate.domain.errors import Code, Problem, StorageFull, StoreError
 from reelgate.domain.model import MediaLimits, ModelSpec
 from reelgate.domain.order import Draft, MediaDraft, MediaInput, SourceFacts
 from reelgate.domain.task import State, Task
@@ -37,25 +37,32 @@ async def measure(
 async def store(gateway: Gateway, task: Task, draft: Draft) -> Task:
     """Keep uploaded bytes, durably, and note in the task's order where they lie."""
     order = task.order
-    images = tuple(
-        [
-            await _keep(gateway, task.id, n, kept, given)
-            for n, (kept, given) in enumerate(zip(order.images, _pictures(draft), strict=True))
-        ]
-    )
-    video = order.video
-    if video is not None and draft.video is not None:
-        video = await _keep(gateway, task.id, len(images), video, draft.video)
-    if images == order.images and video == order.video:
+    given = [*_pictures(draft), *([draft.video] if draft.video else [])]
+    wanted = [*order.images, *([order.video] if order.video else [])]
+    kept: list[MediaInput] = []
+    try:
+        for media, source in zip(wanted, given, strict=True):
+            kept.append(await _keep(gateway, task.id, len(kept), media, source))
+    except StoreError:
+        # There may be no room: what came before must not stay.
+        await _remove(gateway, kept)
+        raise
+    if kept == wanted:
         return task
-    return replace(task, order=replace(order, images=images, video=video))
+    pictures = len(order.images)
+    video = kept[pictures] if order.video else None
+    return replace(task, order=replace(order, images=tuple(kept[:pictures]), video=video))
 
 
 async def forget(gateway: Gateway, task: Task) -> None:
     """Remove a task's uploaded bytes; those of other tasks' results stay."""
-    for kept in (*task.order.images, task.order.video):
-        if kept is not None and kept.sha256 is not None and kept.key is not None:
-            await gateway.media.delete(kept.key)
+    await _remove(gateway, (*task.order.images, *([task.order.video] if task.order.video else ())))
+
+
+async def _remove(gateway: Gateway, kept: Iterable[MediaInput]) -> None:
+    for media in kept:
+        if media.sha256 is not None and media.key is not None:
+            await gateway.media.delete(media.key)
 
 
 def for_job(gateway: Gateway, kept: MediaInput) -> JobInput:
@@ -108,10 +115,16 @@ async def _measure_clip(
 
 def _probe_clip(gateway: Gateway, data: bytes, name: str) -> VideoFacts:
     """The prober wants a file: it never holds a whole clip in memory twice."""
-    with tempfile.NamedTemporaryFile(dir=gateway.media.part_path(""), prefix=name) as file:
-        file.write(data)
-        file.flush()
-        return probe_video(Path(file.name))
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=gateway.media.part_path(""), prefix=name, buffering=0
+        ) as file:
+            left = memoryview(data)
+            while left:
+                left = left[file.write(left) :]
+            return probe_video(Path(file.name))
+    except OSError as error:
+        raise StorageFull(f"no room to look at an input: {error.strerror}") from error
 
 
 def codec_message(param: str, codec: str) -> str:
@@ -169,7 +182,7 @@ async def _keep(
 ) -> MediaInput:
     if given.data is None:
         return kept
-    key = f"inputs/{task_id}/{number}"
+    key = f"inputs/{task_id[-2:]}/{task_id}.{number}"
     await gateway.media.put(key, given.data)
     return replace(kept, key=key)
 

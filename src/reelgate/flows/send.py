@@ -13,7 +13,7 @@ from reelgate.domain.crashpoints import crash_point
 from reelgate.domain.errors import StoreError, TaskError
 from reelgate.domain.task import State, Task
 from reelgate.flows import inputs, sources
-from reelgate.flows.drive import Drive, backoff_ms, end, move
+from reelgate.flows.drive import Drive, backoff_ms, end, move, until_deadline
 from reelgate.flows.gateway import Gateway
 from reelgate.flows.settle import Ending, failed
 from reelgate.flows.upstreams import Upstream, Wait
@@ -69,12 +69,12 @@ async def _wait_for_place(gateway: Gateway, drive: Drive, wait_ms: int) -> int |
 
 
 def _choose(gateway: Gateway, drive: Drive) -> Upstream | Wait | None:
-    pinned = gateway.upstreams.get(drive.task.upstream)
-    if pinned is None:
+    if drive.task.upstream is None:
         return gateway.upstreams.choose(drive.task.order, drive.declined)
     # It may have the job already, and repeats are safe there and nowhere else.
-    wait_ms = pinned.wait_ms()
-    return Wait(wait_ms) if wait_ms else pinned
+    pinned = gateway.upstreams.get(drive.task.upstream)
+    wait_ms = pinned.wait_ms() if pinned else _PUT_BACK_MS
+    return Wait(wait_ms) if wait_ms or pinned is None else pinned
 
 
 async def _send_to(gateway: Gateway, drive: Drive, upstream: Upstream) -> int | None:
@@ -103,8 +103,7 @@ async def _ask(gateway: Gateway, drive: Drive, upstream: Upstream) -> int | None
         # Read before anything was sent: the input's bytes are gone or can't be read.
         return await end(gateway, drive, _input_lost(error))
     except TimeoutError:
-        upstream.breaker.bad(Cause.NETWORK)
-        return await _strand(gateway, drive, "no answer to the submit")
+        answer = Uncertain(Cause.NETWORK, "no answer to the submit")
     match answer:
         case Accepted():
             return await _accepted(gateway, drive, upstream, answer)
@@ -144,10 +143,9 @@ async def _accepted(
         return None
     crash_point("send.after_running_commit")
     drive.progress_noted_ms = gateway.clock.now_ms()
-    if answer.poll_after_ms is not None:
-        return answer.poll_after_ms
     operation = gateway.spec_of(drive.task).operations[drive.task.order.operation]
-    return operation.usual_ms
+    usual_ms = operation.usual_ms if answer.poll_after_ms is None else answer.poll_after_ms
+    return until_deadline(gateway, drive, usual_ms)
 
 
 async def _not_taken(
@@ -178,7 +176,7 @@ async def _back_to_queue(
     if not await move(gateway, drive, State.QUEUED, note, upstream=pinned, attempts=attempts):
         return None
     crash_point("send.after_queued_commit")
-    return backoff_ms(attempts)
+    return until_deadline(gateway, drive, backoff_ms(attempts))
 
 
 async def after_lost_send(gateway: Gateway, drive: Drive) -> int | None:

@@ -17,6 +17,7 @@ from reelgate.store.database import CHANGED, Writer
 
 _NO_BILL = Bill(())
 _PROGRESS_AT_END = 100
+_TEXT_CHARS_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,13 @@ def failed(
     note: str = "",
 ) -> Ending:
     """An end without a video; the whole hold is given back. `note` is for the operator."""
-    return Ending(state, Failure(code, message), cost_ticks=cost_ticks, note=note)
+    return Ending(state, Failure(code, _kept(message)), cost_ticks=cost_ticks, note=_kept(note))
+
+
+def _kept(text: str) -> str:
+    """What others said, as every database can keep it: an end must not fail over its words."""
+    whole = text.encode("utf-8", "replace").decode().replace("\0", "")
+    return whole[:_TEXT_CHARS_MAX]
 
 
 async def settle(

@@ -5,6 +5,7 @@ from reelgate.providers.base import Verdict
 
 # A provider bounds its own calls; this bounds a provider.
 CALL_MS_MAX = 180_000
+CANCEL_MS_MAX = 30_000
 
 ERROR_OF: dict[Verdict, TaskError] = {
     Verdict.FAILED: TaskError.TASK_FAILED,

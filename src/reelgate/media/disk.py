@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -46,14 +47,29 @@ class DiskStore:
         """A file for bytes on their way in; the same name again finds what is there already."""
         return self._tmp / name
 
+    async def forget_parts(self, prefix: str) -> None:
+        """Remove the parts whose names begin so."""
+
+        def forget() -> None:
+            with _disk_errors():
+                for part in self._tmp.glob(f"{prefix}*"):
+                    part.unlink(missing_ok=True)
+
+        await asyncio.to_thread(forget)
+
     async def put(self, key: str, data: bytes) -> None:
         """Store `data` under `key`, durably."""
 
         def write() -> None:
-            part = self._tmp / key.replace("/", "_")
-            with _disk_errors():
-                part.write_bytes(data)
-            self._publish(part, key, "input")
+            # A name of its own: the same key may be put twice at once.
+            part = self._tmp / f"{key.replace('/', '_')}.{secrets.token_hex(8)}"
+            try:
+                with _disk_errors():
+                    part.write_bytes(data)
+                self._publish(part, key, "input")
+            except StoreError:
+                part.unlink(missing_ok=True)
+                raise
 
         await asyncio.to_thread(write)
 
@@ -74,10 +90,9 @@ class DiskStore:
         """Length in bytes; None when the key has none."""
 
         def stat() -> int | None:
-            try:
+            with _disk_errors(), contextlib.suppress(FileNotFoundError):
                 return self.path(key).stat().st_size
-            except FileNotFoundError:
-                return None
+            return None
 
         return await asyncio.to_thread(stat)
 
@@ -100,11 +115,10 @@ class DiskStore:
         """Remove a key's bytes; False when there were none."""
 
         def unlink() -> bool:
-            try:
+            with _disk_errors(), contextlib.suppress(FileNotFoundError):
                 self.path(key).unlink()
-            except FileNotFoundError:
-                return False
-            return True
+                return True
+            return False
 
         return await asyncio.to_thread(unlink)
 
@@ -142,13 +156,20 @@ class DiskStore:
     def _publish(self, part: Path, key: str, label: str) -> None:
         target = self.path(key)
         with _disk_errors():
-            target.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(target.parent)
             with part.open("rb+") as file:
                 _fsync(file)
             crash_point(f"{label}.before_rename")
             part.replace(target)
             _fsync_folder(target.parent)
             crash_point(f"{label}.after_rename")
+
+    def _make_folder(self, folder: Path) -> None:
+        """A folder whose own name outlives a power cut, too."""
+        if not folder.is_dir():
+            self._make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
+            _fsync_folder(folder.parent)
 
 
 def _fsync(file: BinaryIO) -> None:

@@ -17,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from reelgate.api.describe import Doc
 from reelgate.api.errors import error_response, method_not_allowed, route_not_found
 from reelgate.api.fields import CreateReader
+from reelgate.api.meter import Meter
 from reelgate.domain.errors import ReelgateError
 from reelgate.flows.authenticate import Authenticator
 from reelgate.flows.gateway import Caller, Gateway
@@ -34,7 +35,7 @@ Handler = Callable[["Call"], Awaitable[Answer]]
 
 @dataclass(slots=True)
 class Api:
-    """What the handlers share."""
+    """What the handlers share. `in_hand` is how many tasks the worker of this process drives."""
 
     gateway: Gateway
     authenticator: Authenticator
@@ -42,19 +43,26 @@ class Api:
     pictures: PictureMaker
     prefer_wait_s_max: int = 60
     ready: Callable[[], Awaitable[dict[str, str]]] | None = None
+    in_hand: Callable[[], int] | None = None
+    meter: Meter = field(default_factory=Meter)
     limiter: RateLimiter = field(default_factory=RateLimiter)
 
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way through: raw ASGI, and what has been found out about it."""
+    """One request on its way through: raw ASGI, and what has been found out about it.
+
+    `actor` is the id of the admin key, on the operator's routes.
+    """
 
     api: Api
     scope: Scope
     receive: Receive
     request_id: str
     params: dict[str, str]
+    route: "Route | None" = None
     who: Caller | None = None
+    actor: str = ""
     rate: Headers = ()
     task_id: str = ""
     task_may_exist: bool = False
@@ -160,6 +168,8 @@ class HttpApi:
         self._api = api
         self._router = Router(routes)
         self._access_log = access_log
+        for route in routes:
+            api.meter.add(route)
 
     def close(self) -> None:
         """Let held answers and event streams end: the process is stopping."""
@@ -193,6 +203,7 @@ class HttpApi:
             await self._refuse(call, error)(scope, receive, send_with_id)
         finally:
             elapsed_us = (time.perf_counter_ns() - began) // 1000
+            self._api.meter.count(call.route, status, elapsed_us)
             self._access_log(
                 scope["method"], scope["path"], status, elapsed_us, request_id, call.task_id
             )
@@ -200,6 +211,7 @@ class HttpApi:
     async def _answer(self, call: Call) -> Answer:
         scope = call.scope
         route, call.params = self._router.find(scope["method"], scope["path"])
+        call.route = route
         if route.keyed:
             call.who = await call.identify()
         return await route.handler(call)

@@ -1,6 +1,6 @@
 """What the reference says of each route; `routes.py` says which route is which."""
 
-from reelgate.api import content, ops, videos, wire
+from reelgate.api import content, metrics, ops, videos, wire
 from reelgate.api.describe import (
     IDEMPOTENCY_KEY,
     IF_NONE_MATCH,
@@ -236,4 +236,11 @@ READYZ = Doc(
     Tag.OPERATIONS,
     (Reply("Every part is.", ops.Ready), Reply("Not every part is.", ops.Ready, 503)),
     "Says which part is not, and why.",
+)
+METRICS = Doc(
+    "Figures for Prometheus",
+    Tag.OPERATIONS,
+    (Reply("Every metric.", media=(metrics.MEDIA_TYPE,)),),
+    "Requests, tasks, upstreams, the database's queue, room for videos. "
+    "docs/reference/metrics.md lists them.",
 )

@@ -3,7 +3,7 @@
 Literal segments go before parameters, so no word is read as a task id.
 """
 
-from reelgate.api import content, events, models, ops, videos
+from reelgate.api import content, events, metrics, models, ops, videos
 from reelgate.api import route_docs as doc
 from reelgate.api.asgi import Route
 
@@ -30,4 +30,5 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/images/edits", videos.wrong_endpoint, doc.WRONG_ENDPOINT),
     Route("GET", "/healthz", ops.healthz, doc.HEALTHZ, keyed=False),
     Route("GET", "/readyz", ops.readyz, doc.READYZ, keyed=False),
+    Route("GET", "/metrics", metrics.metrics, doc.METRICS, keyed=False),
 )

@@ -81,6 +81,7 @@ async def _serve(
     async with open_gateway(settings) as gateway:
         health = Health(gateway, worker_wanted=settings.role != "api")
         gateway.db.listen(_on_notice(gateway))
+        in_hand: Callable[[], int] | None = None
         async with asyncio.TaskGroup() as group:
             if settings.role != "api":
                 worker = Worker(
@@ -88,6 +89,7 @@ async def _serve(
                     concurrency=settings.worker_concurrency,
                     claim_batch=settings.claim_batch,
                 )
+                in_hand = partial(getattr, worker, "in_hand")
                 health.worker_task = group.create_task(worker.run(stop, settings.shutdown_grace_s))
             watcher = group.create_task(_watch_others(gateway))
             if listener is not None:
@@ -98,6 +100,7 @@ async def _serve(
                     PictureMaker(gateway),
                     settings.prefer_wait_s_max,
                     health,
+                    in_hand,
                 )
                 app = HttpApi(api, ROUTES, requests)
                 await _answer_requests(settings, app, listener, stop, ready)

@@ -52,6 +52,11 @@ class Database(Protocol):
     # Whether several processes may hold workers on this database at once.
     shared: bool
 
+    @property
+    def waiting(self) -> int:
+        """How many transactions wait for their turn, about."""
+        ...
+
     async def write(self, fn: Callable[[Writer], T]) -> T:
         """Run `fn` in a write transaction; when this returns, it is on disk."""
         ...

@@ -116,6 +116,10 @@ class PostgresDatabase:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def waiting(self) -> int:
+        return self._jobs.qsize()
+
     async def write(self, fn: Callable[[Writer], T]) -> T:
         return await asyncio.shield(self._enqueue(fn, writes=True))
 

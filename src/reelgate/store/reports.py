@@ -141,6 +141,11 @@ def live_by_upstream(tx: Reader) -> dict[str, dict[str, int]]:
     return found
 
 
+def live_by_state(tx: Reader) -> dict[str, int]:
+    """How many tasks have not ended, by state; as quick as they are few."""
+    return dict(tx.all(f"SELECT state, COUNT(*) FROM ({_LIVE}) live GROUP BY 1"))
+
+
 def recent(tx: Reader, since_ms: int) -> dict[str, Recent]:
     """How the tasks of each upstream ended since then."""
     rows = tx.all(

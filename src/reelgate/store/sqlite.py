@@ -108,6 +108,10 @@ class SqliteDatabase:
         self._thread = threading.Thread(target=self._write_loop, name="sqlite-writer", daemon=True)
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        return self._jobs.qsize()
+
     async def write(self, fn: Callable[[Writer], T]) -> T:
         if self._closed:
             raise StoreUnavailable("the database is closed")

@@ -65,8 +65,7 @@ async def _account(call: Call, query: dict[str, str]) -> str | None:
     link = link_of(query)
     if link is not None and deliver.opens(call.gateway, call.params["task_id"], link):
         return None
-    caller = await call.api.authenticator.caller(call.header(b"authorization"))
-    return caller.account_id
+    return (await call.identify()).account_id
 
 
 def _answer(

@@ -105,6 +105,9 @@ class Doc:
 PATH_PARAMS: Mapping[str, Param] = {
     "task_id": Param("task_id", "The task's `id`.", {"type": "string"}),
     "model": Param("model", "The model's `id`.", {"type": "string"}),
+    "account_id": Param("account_id", "The account's `id`.", {"type": "string"}),
+    "key_id": Param("key_id", "The key's `id`.", {"type": "string"}),
+    "name": Param("name", "The upstream's name in the settings.", {"type": "string"}),
 }
 
 # ---- headers ------------------------------------------------------------------------------
@@ -121,6 +124,14 @@ HEADERS: Mapping[str, tuple[str, Schema]] = {
     "openai-poll-after-ms": ("While unfinished: milliseconds until it pays to ask again.", _DIGITS),
     "retry-after": ("Seconds until it pays to ask again; at most 120.", _DIGITS),
     "x-should-retry": ("Whether an SDK should send the same request again by itself.", _YES_NO),
+    "x-ratelimit-limit-requests": ("With a limited key: requests per second.", _DIGITS),
+    "x-ratelimit-remaining-requests": ("With a limited key: how many are left now.", _DIGITS),
+    "x-ratelimit-reset-requests": (
+        "With a limited key: when all are there again, as in `250ms`.",
+        {"type": "string", "pattern": "^[0-9]+ms$"},
+    ),
+    "ratelimit-policy": ("The same limit, as the IETF's draft writes it.", _ANY_TEXT),
+    "ratelimit": ("What is left of it, as the IETF's draft writes it.", _ANY_TEXT),
     "idempotent-replayed": (
         "`true` when an earlier, equal request made this task: nothing new was made or held.",
         {"type": "string", "enum": ["true"]},

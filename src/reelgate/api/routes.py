@@ -3,8 +3,9 @@
 Literal segments go before parameters, so no word is read as a task id.
 """
 
-from reelgate.api import content, events, metrics, models, ops, videos
+from reelgate.api import content, events, metrics, models, money, money_docs, ops, videos
 from reelgate.api import route_docs as doc
+from reelgate.api.admin_routes import ADMIN_ROUTES
 from reelgate.api.asgi import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -26,9 +27,13 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/models", models.list_models, doc.MODELS),
     Route("GET", "/v1/models/{model}", models.get_model, doc.MODEL),
     Route("GET", "/v1/pricing", models.pricing, doc.PRICING, keyed=False),
+    Route("GET", "/v1/balance", money.balance, money_docs.BALANCE),
+    Route("GET", "/v1/usage", money.usage, money_docs.USAGE),
+    Route("GET", "/v1/ledger", money.statement, money_docs.LEDGER),
     Route("POST", "/v1/images/generations", videos.wrong_endpoint, doc.WRONG_ENDPOINT),
     Route("POST", "/v1/images/edits", videos.wrong_endpoint, doc.WRONG_ENDPOINT),
     Route("GET", "/healthz", ops.healthz, doc.HEALTHZ, keyed=False),
     Route("GET", "/readyz", ops.readyz, doc.READYZ, keyed=False),
     Route("GET", "/metrics", metrics.metrics, doc.METRICS, keyed=False),
+    *ADMIN_ROUTES,
 )

@@ -100,6 +100,16 @@ def list_accounts(tx: Reader) -> list[Account]:
     return [Account(*row) for row in tx.all(f"SELECT {_ACCOUNT} FROM account ORDER BY id")]
 
 
+def page(tx: Reader, *, after: str | None, limit: int, newest_first: bool) -> list[Account]:
+    """Accounts in the order in which they were made, beginning behind `after`."""
+    way, sign = ("DESC", "<") if newest_first else ("ASC", ">")
+    where, params = (f"WHERE id {sign} ?", (after,)) if after else ("", ())
+    rows = tx.all(
+        f"SELECT {_ACCOUNT} FROM account {where} ORDER BY id {way} LIMIT ?", (*params, limit)
+    )
+    return [Account(*row) for row in rows]
+
+
 def insert_key(tx: Writer, key: ApiKey, digest: str) -> None:
     tx.run(
         f"INSERT INTO api_key ({_KEY}, digest) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",

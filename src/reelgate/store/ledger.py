@@ -10,7 +10,6 @@ Every function takes the money and writes the row that says so in the caller's t
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from reelgate.store.database import Reader, Row, Writer
 
@@ -41,6 +40,10 @@ class Entry:
     held_after_micro: int
     reference: str | None
     note: str | None
+
+    def change_of(self, book: str) -> int:
+        """By how much this row changed one of the account's books, in micro-USD."""
+        return self.amount_micro * ((self.to_book == book) - (self.from_book == book))
 
 
 _ENTRY = (
@@ -147,14 +150,22 @@ def book_loss(tx: Writer, task_id: str, amount_micro: int, now_ms: int, note: st
     _append(tx, "adjust", None, task_id, FUNDING, LOSS, amount_micro, now_ms, None, None, note)
 
 
-def statement(tx: Reader, account_id: str, *, before_id: int | None, limit: int) -> list[Entry]:
-    """An account's entries, newest first, beginning before `before_id`."""
-    where, params = "account_id = ?", list[Any]([account_id])
-    if before_id is not None:
-        where += " AND id < ?"
-        params.append(before_id)
+def statement(
+    tx: Reader,
+    account_id: str,
+    *,
+    after_id: int | None,
+    limit: int,
+    newest_first: bool = True,
+    task_id: str | None = None,
+) -> list[Entry]:
+    """An account's entries, beginning behind `after_id`; of one of its tasks only, if given."""
+    way, sign = ("DESC", "<") if newest_first else ("ASC", ">")
+    conditions = {"account_id = ?": account_id, "task_id = ?": task_id, f"id {sign} ?": after_id}
+    given = {text: value for text, value in conditions.items() if value is not None}
     rows = tx.all(
-        f"SELECT {_ENTRY} FROM ledger WHERE {where} ORDER BY id DESC LIMIT ?", (*params, limit)
+        f"SELECT {_ENTRY} FROM ledger WHERE {' AND '.join(given)} ORDER BY id {way} LIMIT ?",
+        (*given.values(), limit),
     )
     return [Entry(*row) for row in rows]
 

@@ -7,6 +7,7 @@ still for too long), everything in hand is dropped: by then it may be somebody e
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -30,11 +31,11 @@ _STORE_TROUBLE_MS = 1_000
 # Tasks that wait for a place upstream are in hand only as far as they may soon be sent.
 _UNSENT_MAX = 500
 _COLLECTING_MAX = 16
+_BURY_MS = 2_000
 _FORGOTTEN_MS = 10_000
 
 # (what, how often in ms): the chores of every worker, harmless when several do them.
 _CHORES: tuple[tuple[Callable[[Gateway], Awaitable[int]], int], ...] = (
-    (sweep.free_dead_workers, 2_000),
     (switches.refresh, 2_000),
     (sweep.purge_expired, 15_000),
     (sweep.forget_idempotency_keys, 3_600_000),
@@ -55,7 +56,9 @@ class Worker:
         self._wake = asyncio.Event()
         self._drives: dict[str, asyncio.Task[None]] = {}
         self._forgotten: set[str] = set()
-        self._unsent = 0
+        self._unsent: set[str] = set()
+        self._lease_s = gateway.policy.lease_ms / 1000
+        self._calm_since = math.inf
         self._stopping = False
         self._sleeping: set[asyncio.Task[None]] = set()
         self._collecting = asyncio.Semaphore(_COLLECTING_MAX)
@@ -74,6 +77,7 @@ class Worker:
                 group.create_task(self._claim_loop()),
                 group.create_task(self._renew_loop()),
                 *(group.create_task(self._chore_loop(*chore)) for chore in _CHORES),
+                group.create_task(self._chore_loop(self._bury_dead, _BURY_MS)),
                 group.create_task(self._chore_loop(self._let_go_forgotten, _FORGOTTEN_MS)),
             ]
             await stop.wait()
@@ -94,38 +98,32 @@ class Worker:
         def register(tx: Writer) -> None:
             if not self._gateway.db.shared:
                 # One SQLite file has one worker, and it is this one: the others are dead.
-                for other in leases.everyone(tx):
-                    leases.sign_off(tx, other)
+                leases.bury_everyone(tx)
             leases.register(tx, self._id, now_ms, until_ms)
 
         await self._gateway.db.write(register)
         log.info("worker started", extra={"worker_id": self._id})
 
     async def _renew_loop(self) -> None:
-        lease_ms = self._gateway.policy.lease_ms
-        good_until = time.monotonic() + lease_ms / 1000
+        """Until it is known to be buried a worker goes on: its writes are fenced anyway, and what
+        an upstream has answered it may yet be able to record.
+        """
         while True:
-            await asyncio.sleep(lease_ms / 1000 / _RENEWALS_PER_LEASE)
-            now_ms, asked_at = self._gateway.clock.now_ms(), time.monotonic()
+            await asyncio.sleep(self._lease_s / _RENEWALS_PER_LEASE)
             try:
-                renewed = await self._gateway.db.write(
-                    partial(
-                        leases.renew,
-                        worker_id=self._id,
-                        now_ms=now_ms,
-                        lease_until_ms=now_ms + lease_ms,
-                    )
-                )
-            except StoreError as error:
-                log.warning("lease not renewed", extra={"detail": str(error)})
-                renewed = time.monotonic() < good_until
-            else:
-                good_until = asked_at + lease_ms / 1000 if renewed else 0.0
-            if not renewed:
-                await self._lose_everything()
-                with contextlib.suppress(StoreError):
+                if not await self._renew():
+                    await self._lose_everything()
                     await self._register()
-                    good_until = time.monotonic() + lease_ms / 1000
+                self._calm_since = min(self._calm_since, time.monotonic())
+            except StoreError as error:
+                self._calm_since = math.inf
+                log.warning("lease not renewed", extra={"detail": str(error)})
+
+    async def _renew(self) -> bool:
+        until_ms = self._gateway.clock.now_ms() + self._gateway.policy.lease_ms
+        return await self._gateway.db.write(
+            partial(leases.renew, worker_id=self._id, lease_until_ms=until_ms)
+        )
 
     async def _lose_everything(self) -> None:
         log.warning("lease lost: dropping all tasks in hand", extra={"worker_id": self._id})
@@ -148,6 +146,9 @@ class Worker:
             except StoreError as error:
                 log.warning("can't claim tasks", extra={"detail": str(error)})
                 full = False
+            except Exception:
+                log.exception("can't claim tasks")
+                full = False
             if not full:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_MS / 1000):
@@ -157,19 +158,22 @@ class Worker:
     async def _claim(self) -> bool:
         """Take what is due; whether there may be more."""
         room = min(self._claim_batch, self._concurrency - len(self._drives))
-        unsent_room = min(room, _UNSENT_MAX - self._unsent)
+        unsent_room = min(room, _UNSENT_MAX - len(self._unsent))
         if room <= 0:
             return False
-        worker_id, now_ms = self._id, self._gateway.clock.now_ms()
-
-        def take(tx: Writer) -> list[Task]:
-            sent = tasks.claim(tx, worker_id, now_ms, room, queued=False)
-            left = min(unsent_room, room - len(sent))
-            queued = tasks.claim(tx, worker_id, now_ms, left, queued=True) if left > 0 else []
-            return sent + queued
-
-        claimed = await self._gateway.db.write(take)
+        worker_id = self._id
+        claimed = await self._gateway.db.write(
+            partial(
+                leases.claim,
+                worker_id=worker_id,
+                now_ms=self._gateway.clock.now_ms(),
+                sent_max=room,
+                queued_max=unsent_room,
+            )
+        )
         crash_point("claim.after_commit")
+        if worker_id != self._id:
+            return False  # the lease was lost meanwhile, and these with it
         for task in claimed:
             self._start(task)
         return len(claimed) >= room
@@ -177,19 +181,20 @@ class Worker:
     def _start(self, task: Task) -> None:
         job = asyncio.create_task(self._drive(Drive(task)), name=task.id)
         self._drives[task.id] = job
-        self._unsent += task.state is State.QUEUED
+        if task.state is State.QUEUED:
+            self._unsent.add(task.id)
         job.add_done_callback(self._forget)
 
     def _forget(self, job: asyncio.Task[None]) -> None:
         """Unless the task has come back since, and another drive has it."""
         if self._drives.get(job.get_name()) is job:
             del self._drives[job.get_name()]
+            self._unsent.discard(job.get_name())
 
     # ---- driving --------------------------------------------------------------------------
 
     async def _drive(self, drive: Drive) -> None:
         """Step after step until the task has ended, is somebody else's, or the worker stops."""
-        unsent = drive.task.state is State.QUEUED
         try:
             wait_ms: int | None = 0
             while wait_ms is not None:
@@ -198,14 +203,15 @@ class Worker:
                 if self._stopping:
                     return
                 wait_ms = await self._step(drive)
-                if unsent and drive.task.state is not State.QUEUED:
-                    unsent = False
-                    self._unsent -= 1
-                    if self._unsent < _UNSENT_MAX // 2:
-                        self._wake.set()
+                self._note_sent(drive.task)
         finally:
-            self._unsent -= unsent
             drive.release()
+
+    def _note_sent(self, task: Task) -> None:
+        if task.state is not State.QUEUED and task.id in self._unsent:
+            self._unsent.remove(task.id)
+            if len(self._unsent) < _UNSENT_MAX // 2:
+                self._wake.set()
 
     async def _sleep(self, wait_ms: int) -> None:
         if self._stopping:
@@ -222,6 +228,8 @@ class Worker:
         try:
             if drive.task.state is State.COLLECTING:
                 async with self._collecting:
+                    if self._stopping:
+                        return None
                     return await advance.step(self._gateway, drive)
             return await advance.step(self._gateway, drive)
         except StoreError as error:
@@ -243,6 +251,12 @@ class Worker:
         for drive in late:
             drive.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+
+    async def _bury_dead(self, gateway: Gateway) -> int:
+        """Who could not renew himself can't tell who is dead: all may have been cut off."""
+        if time.monotonic() - self._calm_since < self._lease_s:
+            return 0
+        return await sweep.free_dead_workers(gateway, but=self._id)
 
     async def _let_go_forgotten(self, gateway: Gateway) -> int:
         """Hand back what is leased to this worker but in nobody's hands, seen so twice.

@@ -1,5 +1,7 @@
 """Stop a task early: free while queued, later only where the upstream certainly stops."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from functools import partial
 
@@ -8,6 +10,7 @@ from reelgate.domain.task import State, Task
 from reelgate.flows import inputs
 from reelgate.flows.gateway import Gateway
 from reelgate.flows.settle import failed, settle
+from reelgate.flows.verdicts import CANCEL_MS_MAX
 from reelgate.store import tasks
 from reelgate.store.database import Writer
 
@@ -31,6 +34,8 @@ async def cancel(
             return ended
         # It moved while we looked: look again.
         moved = await gateway.db.point(partial(tasks.get, task_id=task.id))
+        if moved and moved.failure and moved.failure.code is TaskError.CANCELLED:
+            return moved  # the worker heard of it from the upstream first
         task = moved or task
     raise _too_late(task, "it is changing at this moment")
 
@@ -39,7 +44,12 @@ async def _stop_upstream(gateway: Gateway, task: Task) -> None:
     upstream = gateway.upstreams.get(task.upstream)
     if task.state is not State.RUNNING or upstream is None or task.upstream_ref is None:
         raise _too_late(task, "it has been sent to the upstream")
-    if not upstream.provider.can_cancel or not await upstream.provider.cancel(task.upstream_ref):
+    stopped = False
+    if upstream.provider.can_cancel:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CANCEL_MS_MAX / 1000):
+                stopped = await upstream.provider.cancel(task.upstream_ref)
+    if not stopped:
         raise _too_late(task, "the upstream has it and does not stop it")
 
 

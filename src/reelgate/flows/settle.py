@@ -99,7 +99,7 @@ def settle_in(
     if ended is None:
         return None
     captured = ending.bill.total_micro
-    released = task.held_micro - captured
+    released = ended.held_micro - captured
     ledger.close_hold(tx, task.account_id, task.id, captured, released, now_ms)
     key_usage.end_task(tx, task.key_id, key_usage.day_of(task.created_at_ms), released)
     if ending.loss_micro:

@@ -13,13 +13,19 @@ from reelgate.store.database import Reader
 log = logging.getLogger("reelgate.sweep")
 
 _PURGE_BATCH = 100
+_LOOK_BATCH = 500
 
 
-async def free_dead_workers(gateway: Gateway) -> int:
-    """Make the tasks of workers whose lease ran out claimable; returns how many."""
+async def free_dead_workers(gateway: Gateway, *, but: str | None = None) -> int:
+    """Make the tasks of workers whose lease ran out claimable; returns how many.
+
+    `but` is the worker that asks: as long as nobody else has buried it, it lives.
+    """
     now_ms = gateway.clock.now_ms()
     freed = 0
     for worker_id in await gateway.db.read(lambda tx: leases.dead(tx, now_ms)):
+        if worker_id == but:
+            continue
         count = await gateway.db.write(partial(leases.bury, worker_id=worker_id, now_ms=now_ms))
         log.warning("a worker is gone", extra={"worker_id": worker_id, "tasks": count})
         freed += count
@@ -31,11 +37,12 @@ async def purge_expired(gateway: Gateway) -> int:
     now_ms = gateway.clock.now_ms()
     due = await gateway.db.read(lambda tx: tasks.to_purge(tx, now_ms, _PURGE_BATCH))
     for task in due:
-        if task.result is not None:
-            crash_point("sweep.before_purge")
-            await pictures.remove_all(gateway, task.result.key)
-            crash_point("sweep.after_purge")
+        crash_point("sweep.before_purge")
+        # The row first: bytes that nobody misses are the janitor's, a row without bytes a fault.
         await gateway.db.write(partial(tasks.mark_purged, task_id=task.id, now_ms=now_ms))
+        crash_point("sweep.after_purge")
+        if task.result is not None:
+            await pictures.remove_all(gateway, task.result.key)
         gateway.watch.changed(task.id)
     return len(due)
 
@@ -48,28 +55,36 @@ async def forget_idempotency_keys(gateway: Gateway) -> int:
 
 async def remove_orphans(gateway: Gateway) -> int:
     """Remove old bytes that no task owns: leftovers of crashes; returns how many."""
+    aged = await gateway.media.keys("")
+    old = [key for key, age_ms in aged if age_ms >= gateway.policy.orphan_age_ms]
     removed = 0
-    for key, age_ms in await gateway.media.keys(""):
-        if age_ms < gateway.policy.orphan_age_ms or await _owned(gateway, key):
-            continue
-        await gateway.media.delete(key)
-        removed += 1
+    for at in range(0, len(old), _LOOK_BATCH):
+        orphans = await gateway.db.read(partial(_orphans, keys=old[at : at + _LOOK_BATCH]))
+        for key in orphans:
+            await gateway.media.delete(key)
+        removed += len(orphans)
     return removed
 
 
-async def _owned(gateway: Gateway, key: str) -> bool:
+def _orphans(tx: Reader, keys: list[str]) -> list[str]:
+    return [key for key in keys if not _owned(tx, key)]
+
+
+def _owned(tx: Reader, key: str) -> bool:
     """Whether a live task, or one whose result is kept, still needs these bytes."""
-    folder, *rest = key.split("/")
-    task_id = next((part for part in (p.partition(".")[0] for p in rest) if is_task_id(part)), None)
-    if task_id is None:
+    folder, _, name = key.rpartition("/")
+    task_id = name.partition(".")[0]
+    task = tasks.get(tx, task_id) if is_task_id(task_id) else None
+    if task is None:
         return False
-
-    def find(tx: Reader) -> bool:
-        task = tasks.get(tx, task_id)
-        if task is None:
-            return False
-        if folder == "results":
-            return task.result is not None and task.purged_at_ms is None
+    if not folder.startswith("results"):
         return not task.ended
+    if not task.ended:
+        return True
+    kept = task.result is not None and task.purged_at_ms is None and task.deleted_at_ms is None
+    # Pictures lie beside their video; another worker's copy of it does not.
+    return kept and task.result is not None and _stem(key) == _stem(task.result.key)
 
-    return await gateway.db.point(find)
+
+def _stem(key: str) -> str:
+    return key.rpartition(".")[0]

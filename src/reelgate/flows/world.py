@@ -71,6 +71,6 @@ async def _orphans(gateway: Gateway) -> list[str]:
     if not old:
         return []
     kept = await gateway.db.read(world.kept_results)
-    return [f"{key} belongs to no task" for key in old if key.partition(".")[0] not in kept][
+    return [f"{key} belongs to no task" for key in old if key.rpartition(".")[0] not in kept][
         :_SHOWN_MAX
     ]

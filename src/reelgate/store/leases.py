@@ -1,5 +1,6 @@
 """Workers and their leases. One row covers all tasks of a worker."""
 
+from reelgate.domain.task import Task
 from reelgate.store import tasks
 from reelgate.store.database import Reader, Writer
 
@@ -11,21 +12,23 @@ def register(tx: Writer, worker_id: str, now_ms: int, lease_until_ms: int) -> No
     )
 
 
-def renew(tx: Writer, worker_id: str, now_ms: int, lease_until_ms: int) -> bool:
-    """False when the lease has run out: its tasks may be somebody else's by now."""
-    return (
-        tx.run(
-            "UPDATE worker SET lease_until_ms = ? WHERE id = ? AND lease_until_ms > ?",
-            (lease_until_ms, worker_id, now_ms),
-        )
-        == 1
-    )
+def renew(tx: Writer, worker_id: str, lease_until_ms: int) -> bool:
+    """False when the worker was buried: its tasks may be somebody else's by now."""
+    sql = "UPDATE worker SET lease_until_ms = ? WHERE id = ?"
+    return tx.run(sql, (lease_until_ms, worker_id)) == 1
+
+
+def lock(tx: Writer, worker_id: str) -> bool:
+    """Keep a worker from being buried until this transaction ends; False when it was."""
+    sql = "UPDATE worker SET lease_until_ms = lease_until_ms WHERE id = ?"
+    return tx.run(sql, (worker_id,)) == 1
 
 
 def sign_off(tx: Writer, worker_id: str) -> None:
     """A worker that stops in order hands its tasks back at once."""
-    tasks.free_leases_of(tx, worker_id)
+    # In this order: a claim of its own that is still under way is waited for, then undone.
     tx.run("DELETE FROM worker WHERE id = ?", (worker_id,))
+    tasks.free_leases_of(tx, worker_id)
 
 
 def dead(tx: Reader, now_ms: int) -> list[str]:
@@ -38,6 +41,24 @@ def bury(tx: Writer, worker_id: str, now_ms: int) -> int:
     """Free the tasks of a worker that is still dead; returns how many."""
     gone = tx.run("DELETE FROM worker WHERE id = ? AND lease_until_ms <= ?", (worker_id, now_ms))
     return tasks.free_leases_of(tx, worker_id) if gone else 0
+
+
+def claim(tx: Writer, worker_id: str, now_ms: int, *, sent_max: int, queued_max: int) -> list[Task]:
+    """Take due tasks for a worker, those that were sent before first; none when it was buried.
+
+    What it then holds is in nobody's hands but its own until it is buried or signs off.
+    """
+    if not lock(tx, worker_id):
+        return []
+    sent = tasks.claim(tx, worker_id, now_ms, sent_max, queued=False)
+    left = min(queued_max, sent_max - len(sent))
+    return sent + (tasks.claim(tx, worker_id, now_ms, left, queued=True) if left > 0 else [])
+
+
+def bury_everyone(tx: Writer) -> None:
+    """Free all tasks there are: for a database that has one worker, and it is new."""
+    tx.run("DELETE FROM worker")
+    tasks.free_leases(tx)
 
 
 def everyone(tx: Reader) -> list[str]:

@@ -176,8 +176,18 @@ def claim(tx: Writer, worker_id: str, now_ms: int, limit: int, *, queued: bool) 
 
 
 def free_leases_of(tx: Writer, worker_id: str) -> int:
-    """Make a worker's tasks claimable again; returns how many."""
-    return tx.run("UPDATE task SET lease_owner = NULL WHERE lease_owner = ?", (worker_id,))
+    """Make a worker's tasks claimable again; returns how many. It can write to none of them."""
+    return tx.run(
+        "UPDATE task SET lease_owner = NULL, epoch = epoch + 1 WHERE lease_owner = ?",
+        (worker_id,),
+    )
+
+
+def free_leases(tx: Writer) -> int:
+    """Make every task claimable again, whoever had it; returns how many."""
+    return tx.run(
+        "UPDATE task SET lease_owner = NULL, epoch = epoch + 1 WHERE lease_owner IS NOT NULL"
+    )
 
 
 def leased_by(tx: Reader, worker_id: str) -> set[str]:
@@ -190,7 +200,8 @@ def let_go(tx: Writer, worker_id: str, task_ids: Sequence[str]) -> int:
     """Make some of a worker's tasks claimable again; returns how many."""
     marks = ",".join("?" * len(task_ids))
     return tx.run(
-        f"UPDATE task SET lease_owner = NULL WHERE lease_owner = ? AND id IN ({marks})",
+        "UPDATE task SET lease_owner = NULL, epoch = epoch + 1 "
+        f"WHERE lease_owner = ? AND id IN ({marks})",
         (worker_id, *task_ids),
     )
 
@@ -203,7 +214,7 @@ def _update_sql(columns: tuple[str, ...]) -> str:
     sets = "".join(f", {column} = ?" for column in columns)
     return (
         f"UPDATE task SET state = ?, revision = revision + 1{sets} "
-        "WHERE id = ? AND state = ? AND epoch = ?"
+        "WHERE id = ? AND state = ? AND epoch = ? RETURNING held_micro"
     )
 
 
@@ -212,12 +223,14 @@ def _guarded_update(tx: Writer, task: Task, after: State, changes: dict[str, Any
     values = [
         _json_or_none(value) if name in _JSON_COLUMNS else value for name, value in changes.items()
     ]
-    changed = tx.run(
+    row = tx.one(
         _update_sql(columns),
         (after.value, *values, task.id, task.state.value, task.epoch),
     )
-    if not changed:
+    if row is None:
         return None
+    # The hold may have grown since the caller looked, under the same state and epoch.
+    changes = {**changes, "held_micro": row[0]}
     return replace(task, state=after, revision=task.revision + 1, **changes)
 
 

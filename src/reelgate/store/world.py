@@ -1,6 +1,11 @@
 """The invariants of the books (design, section 5), as statements that find what breaks them."""
 
+import msgspec
+
+from reelgate.domain.task import Result
 from reelgate.store.database import Reader
+
+_result = msgspec.json.Decoder(Result).decode
 
 _SHOWN_MAX = 20
 
@@ -65,6 +70,13 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         ) l ON l.task_id = t.id
         WHERE COALESCE(l.held, 0)
             <> CASE WHEN t.ended_at_ms IS NULL THEN t.held_micro ELSE 0 END
+        """,
+    ),
+    (
+        "a task is leased to a worker that does not exist",
+        """
+        SELECT t.id FROM task t LEFT JOIN worker w ON w.id = t.lease_owner
+        WHERE t.lease_owner IS NOT NULL AND w.id IS NULL
         """,
     ),
     (
@@ -149,7 +161,7 @@ def check_books(tx: Reader) -> list[str]:
 def kept_results(tx: Reader) -> set[str]:
     """The media keys, without their suffix, of all results that should exist."""
     rows = tx.all(
-        "SELECT id FROM task WHERE state = 'completed' AND purged_at_ms IS NULL "
-        "AND deleted_at_ms IS NULL"
+        "SELECT result_json FROM task WHERE state = 'completed' AND purged_at_ms IS NULL "
+        "AND deleted_at_ms IS NULL AND result_json IS NOT NULL"
     )
-    return {f"results/{row[0][-2:]}/{row[0]}" for row in rows}
+    return {_result(row[0]).key.rpartition(".")[0] for row in rows}

@@ -171,8 +171,8 @@ _ROWS = (
     Row("metadata", "metadata", _pairs),
 )
 ROWS: Mapping[str, Row] = {row.name: row for row in _ROWS}
-_EXTRA_BODY = "extra_body"
-_KNOWN = (*ROWS, _EXTRA_BODY)
+EXTRA_BODY = "extra_body"
+_KNOWN = (*ROWS, EXTRA_BODY)
 # What `Draft.broken` calls a field, where that is not its own name.
 _RULE_NAMES = {"seconds": "duration"}
 
@@ -272,8 +272,8 @@ class _Reading:
             try:
                 if row is not None:
                     self._put(row, inside, row.read(name, value, self.policy))
-                elif name == _EXTRA_BODY and not inside:
-                    self.take(_object(name, value), inside=f"{_EXTRA_BODY}.")
+                elif name == EXTRA_BODY and not inside:
+                    self.take(_object(name, value), inside=f"{EXTRA_BODY}.")
                 else:
                     self.unknown.append(inside + name)
             except Unreadable as error:

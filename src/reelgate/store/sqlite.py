@@ -1,14 +1,17 @@
-"""SQLite through APSW: one writer thread that commits in groups, and readers that can't write.
+"""SQLite through APSW: one writer that commits in groups, and readers that can't write.
 
 `synchronous=FULL` in WAL mode makes every COMMIT an fsync; committing up to 256 transactions with
-one fsync is what makes that affordable.
+one fsync is what makes that affordable. The statements of a group run on the event loop: each
+takes microseconds, less than two threads lose by handing Python's lock to and fro between them.
+What may wait, for the disk or for another process, runs in a thread: BEGIN and COMMIT.
 """
 
 import asyncio
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,8 +28,24 @@ _CACHE_KIB = 64 * 1024
 _WAL_PAGES_BEFORE_CHECKPOINT = 4_000
 _READER_THREADS = 4
 
-_Job = tuple[Callable[[Writer], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
-_Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+@dataclass(slots=True)
+class _Job:
+    """A transaction and whoever waits for it."""
+
+    fn: Callable[[Writer], Any]
+    waiter: "asyncio.Future[Any]"
+    value: Any = None
+    error: BaseException | None = None
+
+    def tell(self) -> None:
+        """Wake the waiter. One that has gone away has not undone what was done for it."""
+        if self.waiter.done():
+            return
+        if self.error is None:
+            self.waiter.set_result(self.value)
+        else:
+            self.waiter.set_exception(self.error)
 
 
 class SqliteTx:
@@ -89,37 +108,39 @@ def _translated(error: BaseException) -> BaseException:
 
 
 class SqliteDatabase:
-    """See `Database`. `group_max` is how many transactions may share one fsync."""
+    """See `Database`; used from one event loop. Up to `group_max` transactions share one fsync."""
 
     shared = False
 
     def __init__(self, path: Path, *, group_max: int = 256) -> None:
         self._path = path
         self._group_max = group_max
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._writer_connection = connect(path)
-        migrate(SqliteTx(self._writer_connection), SQLITE)
+        self._writer = connect(path)
+        self._writer_tx = SqliteTx(self._writer)
+        migrate(self._writer_tx, SQLITE)
+        self._writer_thread = ThreadPoolExecutor(1, "sqlite-writer")
+        self._jobs: deque[_Job] = deque()
+        self._committing: asyncio.Task[None] | None = None
         self._point_connection = connect(path, read_only=True)
         self._point = SqliteTx(self._point_connection)
         self._readers = ThreadPoolExecutor(_READER_THREADS, "sqlite-reader")
         self._local = threading.local()
         self._reader_connections: list[apsw.Connection] = []
         self._closed = False
-        self._thread = threading.Thread(target=self._write_loop, name="sqlite-writer", daemon=True)
-        self._thread.start()
 
     @property
     def waiting(self) -> int:
-        return self._jobs.qsize()
+        return len(self._jobs)
 
     async def write(self, fn: Callable[[Writer], T]) -> T:
         if self._closed:
             raise StoreUnavailable("the database is closed")
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put((fn, loop, future))
-        # A waiter that goes away must not undo what is being committed for it.
-        return await asyncio.shield(future)
+        waiter: asyncio.Future[T] = loop.create_future()
+        self._jobs.append(_Job(fn, waiter))
+        if self._committing is None:
+            self._committing = loop.create_task(self._commit_groups(loop))
+        return await waiter
 
     async def read(self, fn: Callable[[Reader], T]) -> T:
         loop = asyncio.get_running_loop()
@@ -138,13 +159,14 @@ class SqliteDatabase:
         if self._closed:
             return
         self._closed = True
-        self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
+        if self._committing is not None:
+            await self._committing
+        self._writer_thread.shutdown()
         self._readers.shutdown()
         for connection in self._reader_connections:
             connection.close()
         self._point_connection.close()
-        self._writer_connection.close()
+        self._writer.close()
 
     def _read(self, fn: Callable[[Reader], T]) -> T:
         connection = getattr(self._local, "connection", None)
@@ -160,72 +182,42 @@ class SqliteDatabase:
         except apsw.Error as error:
             raise _translated(error) from error
 
-    def _write_loop(self) -> None:
-        tx = SqliteTx(self._writer_connection)
-        while True:
-            jobs = [self._jobs.get()]
-            while len(jobs) < self._group_max and jobs[-1] is not None:
-                try:
-                    jobs.append(self._jobs.get_nowait())
-                except queue.Empty:
-                    break
-            work = [job for job in jobs if job is not None]
-            if work:
-                _resolve(work, self._commit_group(tx, [job[0] for job in work]))
-            if len(work) < len(jobs):
-                return
+    # ---- writing in groups ----------------------------------------------------------------
 
-    def _commit_group(
-        self, tx: SqliteTx, fns: list[Callable[[Writer], Any]]
-    ) -> list[tuple[Any, BaseException | None]]:
-        """Run all in one transaction, each in its own savepoint; one fsync for the group."""
-        execute = self._writer_connection.execute
-        results: list[tuple[Any, BaseException | None]] = []
-        try:
-            execute("BEGIN IMMEDIATE")
-            results.extend(self._run_in_savepoint(tx, fn) for fn in fns)
-            execute("COMMIT")
-        except BaseException as error:  # noqa: BLE001 - each waiter is told what happened
-            if self._writer_connection.in_transaction:
-                execute("ROLLBACK")
-            failure = _translated(error)
-            # Those that had failed by themselves keep their own reason.
-            results = [(None, own or failure) for _, own in results]
-            results += [(None, failure)] * (len(fns) - len(results))
-        return results
+    async def _commit_groups(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Group after group until nobody waits; while one is being synced the next gathers."""
+        execute = self._writer.execute
+        while self._jobs:
+            group: list[_Job] = []
+            try:
+                await loop.run_in_executor(self._writer_thread, execute, "BEGIN IMMEDIATE")
+                group = self._next_group()
+                for job in group:
+                    self._run_in_savepoint(job)
+                await loop.run_in_executor(self._writer_thread, execute, "COMMIT")
+            except Exception as error:  # noqa: BLE001 - each waiter is told what happened
+                if self._writer.in_transaction:
+                    execute("ROLLBACK")
+                failure = _translated(error)
+                group = group or self._next_group()
+                for job in group:
+                    # Those that had failed by themselves keep their own reason.
+                    job.error = job.error or failure
+            for job in group:
+                job.tell()
+        self._committing = None
 
-    def _run_in_savepoint(
-        self, tx: SqliteTx, fn: Callable[[Writer], Any]
-    ) -> tuple[Any, BaseException | None]:
-        execute = self._writer_connection.execute
+    def _next_group(self) -> list[_Job]:
+        return [self._jobs.popleft() for _ in range(min(len(self._jobs), self._group_max))]
+
+    def _run_in_savepoint(self, job: _Job) -> None:
+        execute = self._writer.execute
         execute("SAVEPOINT job")
         try:
-            value = fn(tx)
+            job.value = job.fn(self._writer_tx)
         except (apsw.FullError, apsw.IOError, apsw.BusyError):
             raise  # SQLite may have rolled the whole group back
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits for this job
             execute("ROLLBACK TO job")
-            execute("RELEASE job")
-            return None, _translated(error)
+            job.error = _translated(error)
         execute("RELEASE job")
-        return value, None
-
-
-def _resolve(jobs: list[_Job], results: list[tuple[Any, BaseException | None]]) -> None:
-    """Wake the waiters: one call into each event loop, however many wait there."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
-    for (_, loop, future), (value, error) in zip(jobs, results, strict=True):
-        by_loop.setdefault(loop, []).append((future, value, error))
-    for loop, outcomes in by_loop.items():
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_set_results, outcomes)
-
-
-def _set_results(outcomes: list[_Outcome]) -> None:
-    for future, value, error in outcomes:
-        if future.done():
-            continue
-        if error is None:
-            future.set_result(value)
-        else:
-            future.set_exception(error)

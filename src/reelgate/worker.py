@@ -10,12 +10,14 @@ import logging
 import math
 import random
 import time
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 from reelgate.domain.crashpoints import crash_point
 from reelgate.domain.errors import StoreError
 from reelgate.domain.ids import new_id
+from reelgate.domain.lane import Lane
 from reelgate.domain.task import State, Task
 from reelgate.flows import advance, sweep, switches
 from reelgate.flows.drive import Drive
@@ -28,8 +30,12 @@ log = logging.getLogger("reelgate.worker")
 _LOOK_MS = 1_000
 _RENEWALS_PER_LEASE = 4
 _STORE_TROUBLE_MS = 1_000
-# Tasks that wait for a place upstream are in hand only as far as they may soon be sent.
-_UNSENT_MAX = 500
+# Between two looks at the queue, however often something is said to be there.
+_LOOK_MS_MIN = 10
+# Queued tasks of one lane that are in hand but can't be sent yet: their source is being measured,
+# or an upstream has just declined them.
+_ASIDE_MAX = 100
+# At one upstream: one that hands out its results slowly must not hold up those of others.
 _COLLECTING_MAX = 16
 _BURY_MS = 2_000
 _FORGOTTEN_MS = 10_000
@@ -37,9 +43,11 @@ _FORGOTTEN_MS = 10_000
 # (what, how often in ms): the chores of every worker, harmless when several do them.
 _CHORES: tuple[tuple[Callable[[Gateway], Awaitable[int]], int], ...] = (
     (switches.refresh, 2_000),
+    (sweep.expire_unsent, 5_000),
     (sweep.purge_expired, 15_000),
     (sweep.forget_idempotency_keys, 3_600_000),
     (sweep.remove_orphans, 3_600_000),
+    (sweep.tidy_upstreams, 3_600_000),
 )
 
 
@@ -56,12 +64,15 @@ class Worker:
         self._wake = asyncio.Event()
         self._drives: dict[str, asyncio.Task[None]] = {}
         self._forgotten: set[str] = set()
-        self._unsent: set[str] = set()
+        self._unsent: dict[str, Drive] = {}
+        self._lanes: list[Lane] = []
         self._lease_s = gateway.policy.lease_ms / 1000
         self._calm_since = math.inf
         self._stopping = False
         self._sleeping: set[asyncio.Task[None]] = set()
-        self._collecting = asyncio.Semaphore(_COLLECTING_MAX)
+        self._collecting: dict[str | None, asyncio.Semaphore] = defaultdict(
+            partial(asyncio.Semaphore, _COLLECTING_MAX)
+        )
 
     @property
     def in_hand(self) -> int:
@@ -141,6 +152,7 @@ class Worker:
 
     async def _claim_loop(self) -> None:
         while True:
+            looked_at = time.monotonic()
             try:
                 full = await self._claim()
             except StoreError as error:
@@ -150,25 +162,34 @@ class Worker:
                 log.exception("can't claim tasks")
                 full = False
             if not full:
+                look_ms = min(_LOOK_MS, self._gateway.upstreams.wait_ms(self._lanes))
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK_MS / 1000):
+                    async with asyncio.timeout(look_ms / 1000):
                         await self._wake.wait()
-            self._wake.clear()
+                self._wake.clear()
+                pause_s = looked_at + _LOOK_MS_MIN / 1000 - time.monotonic()
+                await asyncio.sleep(max(0.0, pause_s))
 
     async def _claim(self) -> bool:
-        """Take what is due; whether there may be more."""
+        """Take what is due: all that was sent before, and what can be sent now. What has to wait
+        for a place upstream waits in the queue, in order. Returns whether there may be more.
+        """
         room = min(self._claim_batch, self._concurrency - len(self._drives))
-        unsent_room = min(room, _UNSENT_MAX - len(self._unsent))
         if room <= 0:
             return False
-        worker_id = self._id
+        worker_id, now_ms = self._id, self._gateway.clock.now_ms()
+        sent, lanes = await self._gateway.db.read(partial(tasks.waiting, now_ms=now_ms))
+        quotas = self._quotas([Lane.parse(lane) for lane in lanes], room)
+        if not sent and not quotas:
+            return False
         claimed = await self._gateway.db.write(
             partial(
                 leases.claim,
                 worker_id=worker_id,
-                now_ms=self._gateway.clock.now_ms(),
-                sent_max=room,
-                queued_max=unsent_room,
+                now_ms=now_ms,
+                room=room,
+                sent=sent,
+                quotas=quotas,
             )
         )
         crash_point("claim.after_commit")
@@ -178,18 +199,26 @@ class Worker:
             self._start(task)
         return len(claimed) >= room
 
+    def _quotas(self, lanes: list[Lane], room: int) -> dict[Lane, int]:
+        """How many tasks of each lane to take in hand."""
+        unsent = self._unsent.values()
+        aside = Counter(drive.task.lane for drive in unsent if not drive.in_line)
+        self._lanes = [lane for lane in lanes if aside[lane] < _ASIDE_MAX]
+        going = [drive.task.lane for drive in unsent if drive.in_line]
+        return self._gateway.upstreams.quotas(self._lanes, going, room)
+
     def _start(self, task: Task) -> None:
-        job = asyncio.create_task(self._drive(Drive(task)), name=task.id)
+        drive = Drive(task)
+        job = asyncio.create_task(self._drive(drive), name=task.id)
         self._drives[task.id] = job
-        if task.state is State.QUEUED:
-            self._unsent.add(task.id)
+        self._look_at(drive)
         job.add_done_callback(self._forget)
 
     def _forget(self, job: asyncio.Task[None]) -> None:
         """Unless the task has come back since, and another drive has it."""
         if self._drives.get(job.get_name()) is job:
             del self._drives[job.get_name()]
-            self._unsent.discard(job.get_name())
+            self._unsent.pop(job.get_name(), None)
 
     # ---- driving --------------------------------------------------------------------------
 
@@ -202,16 +231,20 @@ class Worker:
                     await self._sleep(wait_ms)
                 if self._stopping:
                     return
+                slot = drive.slot
                 wait_ms = await self._step(drive)
-                self._note_sent(drive.task)
+                self._look_at(drive)
+                if slot not in (None, drive.slot) and self._lanes:
+                    self._wake.set()  # there is a place upstream for another
         finally:
             drive.release()
 
-    def _note_sent(self, task: Task) -> None:
-        if task.state is not State.QUEUED and task.id in self._unsent:
-            self._unsent.remove(task.id)
-            if len(self._unsent) < _UNSENT_MAX // 2:
-                self._wake.set()
+    def _look_at(self, drive: Drive) -> None:
+        """Note whether a task is still to be sent."""
+        if drive.task.state is State.QUEUED:
+            self._unsent[drive.task.id] = drive
+        else:
+            self._unsent.pop(drive.task.id, None)
 
     async def _sleep(self, wait_ms: int) -> None:
         if self._stopping:
@@ -227,7 +260,7 @@ class Worker:
     async def _step(self, drive: Drive) -> int | None:
         try:
             if drive.task.state is State.COLLECTING:
-                async with self._collecting:
+                async with self._collecting[drive.task.upstream]:
                     if self._stopping:
                         return None
                     return await advance.step(self._gateway, drive)

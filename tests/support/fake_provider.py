@@ -98,6 +98,9 @@ class FakeProvider:
     async def check(self, models: tuple[str, ...]) -> CheckReport:
         return CheckReport(reachable=True, authorized=None, models_missing=(), detail="a fake")
 
+    async def tidy(self) -> int:
+        return 0
+
     async def close(self) -> None:
         """Nothing is open."""
 

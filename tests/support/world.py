@@ -98,14 +98,14 @@ class World:
         """The task under a new lease of a worker."""
         now_ms = self.clock.now_ms()
         await self.gateway.db.write(partial(_lease, worker_id=worker_id, now_ms=now_ms))
-        for queued in (True, False):
+        for lane in ((await self.look(task)).lane, None):
             found = await self.gateway.db.write(
                 partial(
                     tasks.claim,
                     worker_id=worker_id,
                     now_ms=now_ms,
                     limit=10_000,
-                    queued=queued,
+                    lane=lane,
                 )
             )
             strange = [other.id for other in found if other.id != task.id]
@@ -129,7 +129,7 @@ class World:
             if now.ended or _reached(now, until):
                 return now
             if task.id not in self.drives:
-                self.clock.advance_ms(max(0, now.due_at_ms - self.clock.now_ms()))
+                self.clock.advance_ms(self._until_claim_ms(now))
                 await self.claim(task)
             wait_ms = await self.step(task)
             if wait_ms is None:
@@ -137,6 +137,13 @@ class World:
             else:
                 self.clock.advance_ms(wait_ms)
         raise AssertionError(f"{task.id} has not come to its end: {await self.look(task)}")
+
+    def _until_claim_ms(self, task: Task) -> int:
+        """A worker takes a queued task when it can be sent, or its time is up."""
+        now_ms = self.clock.now_ms()
+        queued = task.state is State.QUEUED
+        place_ms = self.gateway.upstreams.wait_ms([task.lane]) if queued else 0
+        return max(0, min(place_ms, task.deadline_at_ms - now_ms), task.due_at_ms - now_ms)
 
     def crash(self) -> None:
         """Forget what was in hand, as a killed process does."""

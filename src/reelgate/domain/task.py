@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reelgate.domain.errors import TaskError
+from reelgate.domain.lane import Lane
+from reelgate.domain.model import tier_of
 from reelgate.domain.order import Order, SourceFacts
 from reelgate.domain.quote import Bill, Terms
 
@@ -130,3 +132,10 @@ class Task:
     def status(self) -> str:
         """The public status word."""
         return PUBLIC_STATUS[self.state]
+
+    @property
+    def lane(self) -> Lane:
+        """What an upstream must be able to do for it; an upstream only where it may be there."""
+        source = self.source
+        tier = tier_of(source.width, source.height) if source else self.order.tier
+        return Lane(self.model, self.operation, tier or "", self.upstream or "")

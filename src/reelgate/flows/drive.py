@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -27,8 +28,9 @@ _RECORD_RETRY_MS = 500
 class Drive:
     """A task in a worker's hands, with what it remembers between steps but need not keep.
 
-    `adopted`: the task was found in a state that another drive had brought it to. `ending`: how
-    it is to end, once that could not be recorded yet.
+    `adopted`: the task was found in a state that another drive had brought it to. `in_line`: while
+    it is queued, the next place at an upstream is for it. `ending`: how it is to end, once that
+    could not be recorded yet.
     """
 
     task: Task
@@ -38,6 +40,7 @@ class Drive:
     source_looked_at: bool = False
     troubles: int = 0
     doubted_since_ms: int | None = None
+    in_line: bool = True
     waited_ms: int = 0
     progress_noted_ms: int = 0
     ending: Ending | None = None
@@ -58,11 +61,18 @@ class Drive:
 
 
 async def move(
-    gateway: Gateway, drive: Drive, after: State, note: str = "", **changes: Any
+    gateway: Gateway,
+    drive: Drive,
+    after: State,
+    note: str = "",
+    *,
+    first: Callable[[Writer, int], None] | None = None,
+    **changes: Any,
 ) -> bool:
     """Record a move; what has happened at an upstream is recorded however long that takes.
 
-    A move that may have been recorded already is asked for until that is known.
+    A move that may have been recorded already is asked for until that is known. `first` is done
+    before it in the same transaction, with the time in ms; what it raises undoes both.
     """
     task, doubtful = drive.task, False
     while True:
@@ -75,6 +85,7 @@ async def move(
                     now_ms=gateway.clock.now_ms(),
                     note=note,
                     changes=changes,
+                    first=None if doubtful else first,
                     doubtful=doubtful,
                 )
             )
@@ -102,8 +113,11 @@ def _record(
     note: str,
     changes: dict[str, Any],
     *,
+    first: Callable[[Writer, int], None] | None,
     doubtful: bool,
 ) -> Task | None:
+    if first is not None:
+        first(tx, now_ms)
     moved = tasks.move(tx, task, after, now_ms, note, **changes)
     if moved is None and doubtful:
         # Nobody but this drive brings a task of this epoch into that state.

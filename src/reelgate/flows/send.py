@@ -16,84 +16,119 @@ from reelgate.flows import inputs, sources
 from reelgate.flows.drive import Drive, backoff_ms, end, move, until_deadline
 from reelgate.flows.gateway import Gateway
 from reelgate.flows.settle import Ending, failed
-from reelgate.flows.upstreams import Upstream, Wait
+from reelgate.flows.upstreams import Attempt, Upstream, Wait, what_is_wrong
 from reelgate.flows.verdicts import CALL_MS_MAX, ERROR_OF
-from reelgate.providers.base import Accepted, Cause, Job, NotTaken, Refused, Uncertain
+from reelgate.providers.base import (
+    Accepted,
+    Cause,
+    CheckReport,
+    Job,
+    NotTaken,
+    Refused,
+    Uncertain,
+)
 from reelgate.store import pacing, tasks
 from reelgate.store.database import Writer
 
 log = logging.getLogger("reelgate.task")
 
 _WAIT_IN_HAND_MS = 5_000
-_PUT_BACK_MS = 3_000
-_FULL_LOOK_MS = 500
+_CHECK_MS_MAX = 30_000
 _STRANDED_LOOK_MS = 10_000
+
+
+class NoPlace(Exception):
+    """The limits that all nodes share let no job through for `wait_ms`."""
+
+    def __init__(self, wait_ms: int) -> None:
+        super().__init__(wait_ms)
+        self.wait_ms = wait_ms
 
 
 async def send(gateway: Gateway, drive: Drive) -> int | None:
     """A queued task goes to an upstream, or waits for a place at one."""
-    task = drive.task
-    now_ms = gateway.clock.now_ms()
-    if now_ms >= task.deadline_at_ms:
-        message = "No upstream could take the task before its deadline. Nothing was charged."
-        return await end(gateway, drive, failed(TaskError.EXPIRED, message, state=State.EXPIRED))
+    drive.release()
+    if gateway.clock.now_ms() >= drive.task.deadline_at_ms:
+        return await end(gateway, drive, overdue(drive.task))
     if not drive.source_looked_at:
-        measured = await sources.measured(gateway, task)
+        drive.in_line = False
+        measured = await sources.measured(gateway, drive.task)
         if isinstance(measured, Ending):
             return await end(gateway, drive, measured)
         if measured is None:
             return None
         drive.task, drive.source_looked_at = measured, True
-        task = measured
-    upstream = _choose(gateway, drive)
+    drive.in_line, lane = True, drive.task.lane
+    upstream = gateway.upstreams.choose(lane, drive.declined)
     if upstream is None:
-        message = f"No upstream is set up for {task.operation} with {task.model}."
+        what = f"{lane.operation} with {lane.model}" + (f" at {lane.tier}" if lane.tier else "")
+        message = f"No upstream is set up for {what}. Nothing was charged."
         return await end(gateway, drive, failed(TaskError.UPSTREAM_UNAVAILABLE, message))
     if isinstance(upstream, Wait):
         return await _wait_for_place(gateway, drive, upstream.ms)
     return await _send_to(gateway, drive, upstream)
 
 
+def overdue(task: Task) -> Ending:
+    """How a task ends that has waited in the queue until its deadline."""
+    if task.upstream is not None:
+        return _outcome_unknown(task)
+    message = "No upstream could take the task before its deadline. Nothing was charged."
+    return failed(TaskError.EXPIRED, message, state=State.EXPIRED)
+
+
 async def _wait_for_place(gateway: Gateway, drive: Drive, wait_ms: int) -> int | None:
     """Wait in hand for a moment; for longer, go back in the queue and make room for others."""
-    task, now_ms = drive.task, gateway.clock.now_ms()
-    wait_ms = min(wait_ms, max(1, task.deadline_at_ms - now_ms))
+    task = drive.task
     drive.waited_ms += wait_ms
     if drive.waited_ms <= _WAIT_IN_HAND_MS:
-        return wait_ms
-    due_at_ms = min(now_ms + max(wait_ms, _PUT_BACK_MS), task.deadline_at_ms)
-    await gateway.db.write(
-        lambda tx: tasks.note_change(tx, task, due_at_ms=due_at_ms, lease_owner=None)
-    )
+        return until_deadline(gateway, drive, wait_ms)
+    await gateway.db.write(lambda tx: tasks.put_back(tx, task))
     return None
 
 
-def _choose(gateway: Gateway, drive: Drive) -> Upstream | Wait | None:
-    if drive.task.upstream is None:
-        return gateway.upstreams.choose(drive.task.order, drive.declined)
-    # It may have the job already, and repeats are safe there and nowhere else.
-    pinned = gateway.upstreams.get(drive.task.upstream)
-    wait_ms = pinned.wait_ms() if pinned else _PUT_BACK_MS
-    return Wait(wait_ms) if wait_ms or pinned is None else pinned
-
-
 async def _send_to(gateway: Gateway, drive: Drive, upstream: Upstream) -> int | None:
-    upstream.bucket.take()
-    if gateway.db.shared and (wait_ms := await _shared_wait_ms(gateway, upstream)):
-        return await _wait_for_place(gateway, drive, wait_ms)
-    upstream.breaker.sending()
+    attempt = upstream.begin()
     drive.occupy(upstream)
     try:
-        return await _ask(gateway, drive, upstream)
+        if attempt.probe and not await _works(drive, attempt):
+            drive.declined |= {upstream.name}
+            return 0
+        return await _ask(gateway, drive, attempt)
+    except NoPlace as full:
+        drive.release()
+        upstream.bucket.hold(full.wait_ms)
+        return await _wait_for_place(gateway, drive, full.wait_ms)
     finally:
-        upstream.breaker.sent()
+        attempt.close()
 
 
-async def _ask(gateway: Gateway, drive: Drive, upstream: Upstream) -> int | None:
+async def _works(drive: Drive, attempt: Attempt) -> bool:
+    """Ask an upstream that rested what costs nothing, before a job is put at risk."""
+    upstream = attempt.upstream
+    try:
+        async with asyncio.timeout(_CHECK_MS_MAX / 1000):
+            report = await upstream.provider.check((upstream.models[drive.task.model],))
+    except TimeoutError:
+        report = CheckReport(False, None, (), "no answer to a check")
+    cause = what_is_wrong(report)
+    if cause is not None:
+        attempt.bad(cause, report.detail)
+    return cause is None
+
+
+async def _ask(gateway: Gateway, drive: Drive, attempt: Attempt) -> int | None:
+    upstream = attempt.upstream
     job = _job(gateway, drive.task, upstream)
-    now_ms = gateway.clock.now_ms()
     crash_point("send.before_sending_commit")
-    if not await move(gateway, drive, State.SENDING, upstream=upstream.name, sent_at_ms=now_ms):
+    if not await move(
+        gateway,
+        drive,
+        State.SENDING,
+        first=partial(_enter, upstream) if gateway.db.shared else None,
+        upstream=upstream.name,
+        sent_at_ms=gateway.clock.now_ms(),
+    ):
         return None
     crash_point("send.after_sending_commit")
     try:
@@ -106,15 +141,17 @@ async def _ask(gateway: Gateway, drive: Drive, upstream: Upstream) -> int | None
         answer = Uncertain(Cause.NETWORK, "no answer to the submit")
     match answer:
         case Accepted():
-            return await _accepted(gateway, drive, upstream, answer)
+            attempt.good()
+            return await _accepted(gateway, drive, answer)
         case Refused():
-            upstream.breaker.good()
+            attempt.good()
             ending = failed(ERROR_OF[answer.verdict], answer.message, cost_ticks=answer.cost_ticks)
             return await end(gateway, drive, ending)
         case NotTaken():
+            attempt.bad(answer.cause, answer.detail, answer.retry_after_ms)
             return await _not_taken(gateway, drive, upstream, answer)
         case Uncertain():
-            upstream.breaker.bad(answer.cause)
+            attempt.bad(answer.cause, answer.detail)
             if upstream.provider.repeat_safe:
                 return await _back_to_queue(gateway, drive, answer.detail, upstream.name)
             return await _strand(gateway, drive, answer.detail)
@@ -122,22 +159,20 @@ async def _ask(gateway: Gateway, drive: Drive, upstream: Upstream) -> int | None
             assert_never(answer)
 
 
-async def _shared_wait_ms(gateway: Gateway, upstream: Upstream) -> int:
-    """0 when the limits that all nodes share let one more job through, else when to look again."""
-    now_ms = gateway.clock.now_ms()
+def _enter(upstream: Upstream, tx: Writer, now_ms: int) -> None:
+    """Raises NoPlace."""
+    wait_ms = pacing.enter(
+        tx,
+        upstream.name,
+        per_second=upstream.bucket.per_second,
+        in_flight_max=upstream.max_in_flight,
+        now_ms=now_ms,
+    )
+    if wait_ms:
+        raise NoPlace(wait_ms)
 
-    def take(tx: Writer) -> int:
-        if pacing.in_flight(tx, upstream.name) >= upstream.max_in_flight:
-            return _FULL_LOOK_MS
-        return pacing.take(tx, upstream.name, upstream.bucket.interval_us, now_ms)
 
-    return await gateway.db.write(take)
-
-
-async def _accepted(
-    gateway: Gateway, drive: Drive, upstream: Upstream, answer: Accepted
-) -> int | None:
-    upstream.breaker.good()
+async def _accepted(gateway: Gateway, drive: Drive, answer: Accepted) -> int | None:
     crash_point("send.after_upstream_accepted")
     if not await move(gateway, drive, State.RUNNING, upstream_ref=answer.ref):
         return None
@@ -151,7 +186,6 @@ async def _accepted(
 async def _not_taken(
     gateway: Gateway, drive: Drive, upstream: Upstream, answer: NotTaken
 ) -> int | None:
-    upstream.breaker.bad(answer.cause, answer.retry_after_ms)
     log.warning(
         "upstream did not take the job",
         extra={
@@ -162,7 +196,7 @@ async def _not_taken(
         },
     )
     drive.declined |= {upstream.name}
-    others = gateway.upstreams.choose(drive.task.order, drive.declined)
+    others = gateway.upstreams.choose(drive.task.lane._replace(upstream=""), drive.declined)
     at_once = isinstance(others, Upstream) and others.name not in drive.declined
     wait_ms = await _back_to_queue(gateway, drive, answer.cause.value, None)
     return 0 if at_once and wait_ms is not None else wait_ms
@@ -172,6 +206,7 @@ async def _back_to_queue(
     gateway: Gateway, drive: Drive, note: str, pinned: str | None
 ) -> int | None:
     drive.release()
+    drive.in_line = False
     attempts = drive.task.attempts + 1
     if not await move(gateway, drive, State.QUEUED, note, upstream=pinned, attempts=attempts):
         return None
@@ -188,6 +223,7 @@ async def after_lost_send(gateway: Gateway, drive: Drive) -> int | None:
 
 
 async def _strand(gateway: Gateway, drive: Drive, note: str) -> int | None:
+    drive.release()
     if not await move(gateway, drive, State.STRANDED, note):
         return None
     crash_point("send.after_stranded_commit")
@@ -203,7 +239,11 @@ async def wait_stranded(gateway: Gateway, drive: Drive) -> int | None:
         if now is None or (now.state, now.epoch) != (task.state, task.epoch):
             return None
         return min(left_ms, _STRANDED_LOOK_MS)
-    ending = Ending(
+    return await end(gateway, drive, _outcome_unknown(task))
+
+
+def _outcome_unknown(task: Task) -> Ending:
+    return Ending(
         State.FAILED,
         tasks.failure(
             TaskError.OUTCOME_UNKNOWN,
@@ -213,7 +253,6 @@ async def wait_stranded(gateway: Gateway, drive: Drive) -> int | None:
         loss_micro=task.held_micro,
         note="possible upstream cost of a stranded task",
     )
-    return await end(gateway, drive, ending)
 
 
 def _job(gateway: Gateway, task: Task, upstream: Upstream) -> Job:

@@ -5,14 +5,16 @@ from functools import partial
 
 from reelgate.domain.crashpoints import crash_point
 from reelgate.domain.ids import is_task_id
-from reelgate.flows import pictures
+from reelgate.flows import inputs, pictures, send
 from reelgate.flows.gateway import Gateway
+from reelgate.flows.settle import settle
 from reelgate.store import idempotency, leases, tasks
 from reelgate.store.database import Reader
 
 log = logging.getLogger("reelgate.sweep")
 
 _PURGE_BATCH = 100
+_EXPIRE_BATCH = 500
 _LOOK_BATCH = 500
 
 
@@ -30,6 +32,23 @@ async def free_dead_workers(gateway: Gateway, *, but: str | None = None) -> int:
         log.warning("a worker is gone", extra={"worker_id": worker_id, "tasks": count})
         freed += count
     return freed
+
+
+async def expire_unsent(gateway: Gateway) -> int:
+    """End tasks that nobody could send before their deadline; returns how many."""
+    now_ms = gateway.clock.now_ms()
+    ended = 0
+    for task in await gateway.db.read(lambda tx: tasks.overdue(tx, now_ms, _EXPIRE_BATCH)):
+        if await settle(gateway, task, send.overdue(task)):
+            log.warning("no upstream took a task in time", extra={"task_id": task.id})
+            await inputs.forget(gateway, task)
+            ended += 1
+    return ended
+
+
+async def tidy_upstreams(gateway: Gateway) -> int:
+    """Have every upstream drop what it keeps for no use any more; returns how much that was."""
+    return sum([await upstream.provider.tidy() for upstream in gateway.upstreams])
 
 
 async def purge_expired(gateway: Gateway) -> int:

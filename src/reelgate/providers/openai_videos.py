@@ -199,6 +199,10 @@ class OpenAIVideos:
         wanted = models if self._dialect.checks_model else ()
         return await check_models(self._client, self._headers, ("/v1/models",), wanted, self._idiom)
 
+    async def tidy(self) -> int:
+        """Nothing of a job is kept here."""
+        return 0
+
     async def close(self) -> None:
         await self._client.close()
 

@@ -191,6 +191,10 @@ class Xai:
         paths = ("/v1/video-generation-models", "/v1/models")
         return await check_models(self._client, self._headers, paths, models, IDIOM)
 
+    async def tidy(self) -> int:
+        """Nothing of a job is kept here."""
+        return 0
+
     async def close(self) -> None:
         await self._client.close()
 

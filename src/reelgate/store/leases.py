@@ -1,5 +1,8 @@
 """Workers and their leases. One row covers all tasks of a worker."""
 
+from collections.abc import Mapping
+
+from reelgate.domain.lane import Lane
 from reelgate.domain.task import Task
 from reelgate.store import tasks
 from reelgate.store.database import Reader, Writer
@@ -43,16 +46,22 @@ def bury(tx: Writer, worker_id: str, now_ms: int) -> int:
     return tasks.free_leases_of(tx, worker_id) if gone else 0
 
 
-def claim(tx: Writer, worker_id: str, now_ms: int, *, sent_max: int, queued_max: int) -> list[Task]:
-    """Take due tasks for a worker, those that were sent before first; none when it was buried.
+def claim(
+    tx: Writer, worker_id: str, now_ms: int, *, room: int, sent: bool, quotas: Mapping[Lane, int]
+) -> list[Task]:
+    """Take up to `room` due tasks for a worker: first those that were `sent` before, then of each
+    lane its quota. None when the worker was buried.
 
     What it then holds is in nobody's hands but its own until it is buried or signs off.
     """
     if not lock(tx, worker_id):
         return []
-    sent = tasks.claim(tx, worker_id, now_ms, sent_max, queued=False)
-    left = min(queued_max, sent_max - len(sent))
-    return sent + (tasks.claim(tx, worker_id, now_ms, left, queued=True) if left > 0 else [])
+    claimed = tasks.claim(tx, worker_id, now_ms, room) if sent else []
+    for lane, quota in quotas.items():
+        limit = min(quota, room - len(claimed))
+        if limit > 0:
+            claimed += tasks.claim(tx, worker_id, now_ms, limit, lane=lane)
+    return claimed
 
 
 def bury_everyone(tx: Writer) -> None:

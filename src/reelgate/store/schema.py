@@ -53,6 +53,7 @@ CREATE TABLE key_day (
     CHECK (live >= 0)
 )"""
 
+# `lane` says what an upstream must be able to do: the queue is one queue for each.
 _TASK = """
 CREATE TABLE task (
     id TEXT_ID PRIMARY KEY,
@@ -60,6 +61,7 @@ CREATE TABLE task (
     key_id TEXT_ID NOT NULL,
     model TEXT NOT NULL,
     operation TEXT NOT NULL,
+    lane TEXT NOT NULL,
     state TEXT NOT NULL,
     epoch BIGINT NOT NULL DEFAULT 0,
     revision BIGINT NOT NULL DEFAULT 0,
@@ -93,7 +95,7 @@ CREATE TABLE task (
 _TASK_INDEXES = (
     "CREATE INDEX task_of_account ON task (account_id, id)",
     (
-        "CREATE INDEX task_unsent ON task (due_at_ms) "
+        "CREATE INDEX task_unsent ON task (lane, due_at_ms, deadline_at_ms) "
         "WHERE state = 'queued' AND lease_owner IS NULL AND ended_at_ms IS NULL"
     ),
     (

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from reelgate.domain.errors import TaskError
+from reelgate.domain.lane import Lane
 from reelgate.domain.order import Order, SourceFacts
 from reelgate.domain.quote import Bill, Terms
 from reelgate.domain.task import Failure, Result, State, Task, may_move
@@ -70,15 +71,16 @@ def _from_row(row: Row) -> Task:
 def insert(tx: Writer, task: Task, order_digest: str) -> None:
     """A new task, `queued`."""
     tx.run(
-        "INSERT INTO task (id, account_id, key_id, model, operation, state, created_at_ms, "
+        "INSERT INTO task (id, account_id, key_id, model, operation, lane, state, created_at_ms, "
         "due_at_ms, deadline_at_ms, held_micro, order_json, terms_json, order_digest, source_json, "
-        "request_id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "request_id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             task.id,
             task.account_id,
             task.key_id,
             task.model,
             task.operation,
+            str(task.lane),
             task.state.value,
             task.created_at_ms,
             task.due_at_ms,
@@ -159,18 +161,62 @@ def revisions(tx: Reader, task_ids: Sequence[str]) -> dict[str, int]:
 
 # ---- leases -------------------------------------------------------------------------------
 
+_UNSENT = "state = 'queued' AND lease_owner IS NULL AND ended_at_ms IS NULL"
 
-def claim(tx: Writer, worker_id: str, now_ms: int, limit: int, *, queued: bool) -> list[Task]:
-    """Take up to `limit` due tasks that no worker has; each gets a new epoch.
 
-    Those that were never sent (`queued`) and those that were are claimed apart.
+def waiting(tx: Reader, now_ms: int) -> tuple[bool, list[str]]:
+    """What no worker has: whether a task is due that was sent before; the lanes of those that
+    were not.
     """
+    sent = tx.one(
+        "SELECT 1 FROM task WHERE lease_owner IS NULL AND ended_at_ms IS NULL "
+        "AND state <> 'queued' AND due_at_ms <= ? LIMIT 1",
+        (now_ms,),
+    )
+    # From each lane straight to the next one: as many steps as lanes, however long the queue is.
+    lanes = tx.all(
+        "WITH RECURSIVE step (lane) AS ("
+        f"SELECT MIN(lane) FROM task WHERE {_UNSENT} UNION ALL "
+        f"SELECT (SELECT MIN(lane) FROM task WHERE {_UNSENT} AND lane > step.lane) "
+        "FROM step WHERE step.lane IS NOT NULL) "
+        "SELECT lane FROM step WHERE lane IS NOT NULL"
+    )
+    return sent is not None, [row[0] for row in lanes]
+
+
+def claim(
+    tx: Writer, worker_id: str, now_ms: int, limit: int, *, lane: Lane | None = None
+) -> list[Task]:
+    """Take up to `limit` due tasks that no worker has, the oldest first; each gets a new epoch.
+
+    Those that were never sent are claimed by their lane, with None those that were sent.
+    """
+    which = "state <> 'queued'" if lane is None else "state = 'queued' AND lane = ?"
     rows = tx.all(
         "UPDATE task SET lease_owner = ?, epoch = epoch + 1 WHERE id IN ("
-        "SELECT id FROM task WHERE lease_owner IS NULL AND ended_at_ms IS NULL "
-        f"AND state {'=' if queued else '<>'} 'queued' "
+        f"SELECT id FROM task WHERE lease_owner IS NULL AND ended_at_ms IS NULL AND {which} "
         f"AND due_at_ms <= ? ORDER BY due_at_ms LIMIT ? {tx.skip_locked}) RETURNING {_COLUMNS}",
-        (worker_id, now_ms, limit),
+        (worker_id, *([] if lane is None else [str(lane)]), now_ms, limit),
+    )
+    return [_from_row(row) for row in rows]
+
+
+def put_back(tx: Writer, task: Task) -> bool:
+    """Let go of a task that waits for a place upstream: it keeps its place in the queue."""
+    return (
+        tx.run(
+            "UPDATE task SET lease_owner = NULL, lane = ? WHERE id = ? AND state = ? AND epoch = ?",
+            (str(task.lane), task.id, task.state.value, task.epoch),
+        )
+        == 1
+    )
+
+
+def overdue(tx: Reader, now_ms: int, limit: int) -> list[Task]:
+    """Tasks past their deadline that were never sent and that no worker has."""
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM task WHERE {_UNSENT} AND deadline_at_ms <= ? LIMIT ?",
+        (now_ms, limit),
     )
     return [_from_row(row) for row in rows]
 
@@ -246,6 +292,8 @@ def move(
             "INSERT INTO move (task_id, at_ms, from_state, to_state, note) VALUES (?,?,?,?,?)",
             (task.id, now_ms, task.state.value, after.value, note),
         )
+        if after is State.QUEUED:
+            tx.run("UPDATE task SET lane = ? WHERE id = ?", (str(moved.lane), task.id))
     return moved
 
 

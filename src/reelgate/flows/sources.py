@@ -94,6 +94,10 @@ def _grow(
     """Raises Refusal when the account or the key can't carry it; then nothing has changed."""
     held_micro = max(needed_micro, task.held_micro)
     more_micro = held_micro - task.held_micro
+    before = tasks.get(tx, task.id)
+    if before is not None and before.held_micro > task.held_micro:
+        # A COMMIT whose answer was lost: this has happened, and must not happen twice.
+        return before if before.epoch == task.epoch else None
     noted = tasks.note_change(tx, task, source=source, held_micro=held_micro)
     if noted is None or not more_micro:
         return noted

@@ -3,10 +3,12 @@
 Replay, hold, ledger row and task commit together: an answer of 200 means all of it is on disk.
 """
 
+import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from reelgate.domain.crashpoints import crash_point
-from reelgate.domain.errors import Code, Problem, Refusal, StorageFull
+from reelgate.domain.errors import Code, Problem, Refusal, StoreError, StoreUnavailable
 from reelgate.domain.ids import new_task_id
 from reelgate.domain.model import ModelSpec
 from reelgate.domain.money import usd
@@ -17,7 +19,10 @@ from reelgate.domain.task import State, Task
 from reelgate.flows import inputs, key_limits
 from reelgate.flows.gateway import Caller, Gateway
 from reelgate.store import idempotency, key_usage, ledger, tasks
-from reelgate.store.database import WAKE, Writer
+from reelgate.store.database import WAKE, CommitUnknown, Writer
+
+# An unclear COMMIT is asked about for these seconds before its request is answered.
+_DOUBT_PAUSES_MS = (50, 200, 500, 1_000, 2_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +80,10 @@ async def submit(
     digest = task.order.digest()
     crash_point("submit.before_commit")
     try:
-        made = await gateway.db.write(lambda tx: _submit_in(tx, caller, task, digest, repeatable))
-    except (Refusal, StorageFull):
+        made = await _commit(gateway, caller, task, digest, repeatable)
+    except CommitUnknown:
+        raise  # the task may be there, and need its inputs
+    except (Refusal, StoreError):
         await inputs.forget(gateway, task)
         raise
     crash_point("submit.after_commit")
@@ -85,6 +92,31 @@ async def submit(
     else:
         gateway.watch.work()
     return made
+
+
+async def _commit(
+    gateway: Gateway, caller: Caller, task: Task, digest: str, repeatable: Repeatable
+) -> Submitted:
+    """Raises CommitUnknown when it can't be found out whether the task was made."""
+    doubt: CommitUnknown | None = None
+    for pause_ms in (*_DOUBT_PAUSES_MS, 0):
+        write = partial(
+            _submit_in,
+            caller=caller,
+            task=task,
+            digest=digest,
+            repeatable=repeatable,
+            doubtful=doubt is not None,
+        )
+        try:
+            return await gateway.db.write(write)
+        except StoreUnavailable as error:
+            doubt = error if isinstance(error, CommitUnknown) else doubt
+            if doubt is None:
+                raise
+        await asyncio.sleep(pause_ms / 1000)
+    assert doubt is not None
+    raise doubt
 
 
 def _new_task(
@@ -114,8 +146,20 @@ def _new_task(
 
 
 def _submit_in(
-    tx: Writer, caller: Caller, task: Task, digest: str, repeatable: Repeatable
+    tx: Writer,
+    caller: Caller,
+    task: Task,
+    digest: str,
+    repeatable: Repeatable,
+    *,
+    doubtful: bool = False,
 ) -> Submitted:
+    if doubtful:
+        # The same transaction may have committed, or be about to: its locks are waited for.
+        ledger.lock_account(tx, task.account_id)
+        made = tasks.get(tx, task.id)
+        if made is not None:
+            return Submitted(made, replayed=False)
     earlier = _earlier(tx, task, digest, repeatable)
     if earlier is not None:
         return Submitted(earlier, replayed=True)

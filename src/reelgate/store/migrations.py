@@ -6,15 +6,20 @@ The statements are the same for both databases but for the tokens in `Dialect`.
 from dataclasses import dataclass
 
 from reelgate.domain.errors import OperatorError
-from reelgate.store.database import Writer
+from reelgate.store.database import Reader, Writer
 from reelgate.store.schema import STEPS
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a database spells in its own way. `lock` keeps two migrations from running at once."""
+    """What a database spells in its own way. `lock` keeps two migrations from running at once.
+
+    `versioned` finds a row when there is a table of the schema's version.
+    """
 
     name: str
+    versioned: str
+    begin: str
     lock: str
     auto_id: str
     text_id: str
@@ -23,6 +28,8 @@ class Dialect:
 
 SQLITE = Dialect(
     name="sqlite",
+    versioned="SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'",
+    begin="BEGIN IMMEDIATE",
     lock="SELECT 1",
     auto_id="INTEGER PRIMARY KEY AUTOINCREMENT",
     text_id="TEXT",
@@ -35,12 +42,15 @@ SQLITE = Dialect(
 )
 POSTGRES = Dialect(
     name="postgres",
+    versioned="SELECT 1 WHERE to_regclass('schema_version') IS NOT NULL",
+    begin="BEGIN",
     lock="SELECT pg_advisory_xact_lock(7305810913)",
     auto_id="BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
     text_id='TEXT COLLATE "C"',
     append_only=(
         """CREATE OR REPLACE FUNCTION {table}_appends() RETURNS trigger LANGUAGE plpgsql AS
-           $$ BEGIN RAISE EXCEPTION '{table} only appends'; END $$""",
+           $$ BEGIN RAISE EXCEPTION '{table} only appends'
+              USING ERRCODE = 'integrity_constraint_violation'; END $$""",
         """CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
            FOR EACH STATEMENT EXECUTE FUNCTION {table}_appends()""",
     ),
@@ -54,12 +64,17 @@ def migrate(tx: Writer, dialect: Dialect) -> int:
 
     Raises OperatorError when the database was made by a newer version of this product.
     """
+    before = _version(tx, dialect)
+    _refuse_newer(before)
+    if before == VERSION:
+        return before  # nothing to wait for: a server may be busy writing
     # SQLite has to hold the write lock from the start; PostgreSQL is given one to wait for.
-    tx.run("BEGIN IMMEDIATE" if dialect is SQLITE else "BEGIN")
+    tx.run(dialect.begin)
     try:
         tx.all(dialect.lock)
-        before = _version(tx)
+        before = _version(tx, dialect)
         _refuse_newer(before)
+        tx.run("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
         for step in STEPS[before:]:
             for statement in step:
                 _apply(tx, dialect, statement)
@@ -81,8 +96,9 @@ def _refuse_newer(version: int) -> None:
         )
 
 
-def _version(tx: Writer) -> int:
-    tx.run("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
+def _version(tx: Reader, dialect: Dialect) -> int:
+    if tx.one(dialect.versioned) is None:
+        return 0
     row = tx.one("SELECT version FROM schema_version")
     return int(row[0]) if row else 0
 

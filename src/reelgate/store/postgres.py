@@ -11,11 +11,13 @@ import functools
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from reelgate.domain.errors import OperatorError, StorageFull, StoreError, StoreUnavailable
 from reelgate.store.database import (
@@ -35,7 +37,23 @@ _CONNECT_TIMEOUT_S = 5
 _RECONNECT_PAUSE_S = 1.0
 _LISTEN_POLL_S = 0.5
 _ATTEMPTS_MAX = 5
+_CONNECTIONS_MAX = 2
+# What the URL may overrule: a server that is gone without a word is noticed within seconds.
+_CONNECT = {
+    "connect_timeout": _CONNECT_TIMEOUT_S,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+# Said outright, because a server may have another default.
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+# Groups of several processes may wait for each other's locks crosswise. The server would look for
+# that after a second only; so long nobody waits in a group.
+_BEGIN_GROUP = f"{_BEGIN}; SET LOCAL lock_timeout = '50ms'"
+_CROSSWISE = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 
+_Connection = psycopg.Connection[Row]
 _Job = tuple[Callable[[Any], Any], bool, asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 _Result = tuple[Any, BaseException | None]
 
@@ -68,9 +86,12 @@ class PostgresTx:
 
 def connect(url: str) -> "psycopg.Connection[Row]":
     """A connection that keeps no state on the server between transactions."""
-    return psycopg.connect(
-        url, autocommit=True, prepare_threshold=None, connect_timeout=_CONNECT_TIMEOUT_S
-    )
+    conninfo = make_conninfo("", **{**_CONNECT, **conninfo_to_dict(url)})
+    return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _translated(error: BaseException) -> BaseException:
@@ -80,16 +101,14 @@ def _translated(error: BaseException) -> BaseException:
             return StorageFull("the disk of the database is full")
         case errors.IntegrityError():
             return ConstraintBroken(str(error))
+        case errors.ReadOnlySqlTransaction():
+            return StoreUnavailable("the database only reads: is it a standby?")
         case psycopg.OperationalError() | psycopg.InterfaceError():
-            return StoreUnavailable(f"the database is not available: {error}")
+            return StoreUnavailable(f"the database is not available: {_one_line(error)}")
         case psycopg.Error():
             return StoreError(str(error))
         case _:
             return error
-
-
-def _may_run_again(error: BaseException) -> bool:
-    return isinstance(error, errors.DeadlockDetected | errors.SerializationFailure)
 
 
 class PostgresDatabase:
@@ -107,7 +126,7 @@ class PostgresDatabase:
                 migrate(PostgresTx(connection), POSTGRES)
         except psycopg.Error as error:
             raise OperatorError(
-                f"REELGATE_DATABASE_URL: can't use the PostgreSQL database: {str(error).strip()}"
+                f"REELGATE_DATABASE_URL: can't use the PostgreSQL database: {_one_line(error)}"
             ) from error
         self._threads = [
             threading.Thread(target=self._serve, name=f"postgres-{n}", daemon=True)
@@ -155,38 +174,43 @@ class PostgresDatabase:
         return future
 
     def _serve(self) -> None:
-        connection: psycopg.Connection[Row] | None = None
-        while (job := self._jobs.get()) is not None:
-            group, ended = self._group(job)
-            try:
-                if connection is None or connection.closed:
-                    connection = connect(self._url)
-                results = _run_group(connection, group)
-            except BaseException as error:  # noqa: BLE001 - each waiter is told what happened
-                if connection is not None:
-                    connection.close()
-                results = [(None, _translated(error))] * len(group)
-            _resolve(group, results)
-            if ended:
-                break
+        connection: _Connection | None = None
+        next_up: list[_Job | None] = []
+        while (job := next_up.pop() if next_up else self._jobs.get()) is not None:
+            group = deque([job])
+            # More writes that wait already; reads go alone, they have no fsync to share.
+            while job[1] and len(group) < self._group_max:
+                try:
+                    other = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if other is None or not other[1]:
+                    next_up.append(other)
+                    break
+                group.append(other)
+            connection = self._run(connection, group)
         if connection is not None:
             connection.close()
 
-    def _group(self, first: _Job) -> tuple[list[_Job], bool]:
-        """More writes that are waiting already; reads go alone, they have no fsync to share."""
-        group = [first]
-        while first[1] and len(group) < self._group_max:
+    def _run(self, connection: "_Connection | None", group: "deque[_Job]") -> "_Connection | None":
+        """Run a group and tell each waiter; the connection to go on with.
+
+        A connection that breaks before COMMIT has done nothing: once more, on a new one.
+        """
+        for attempt in range(1, _CONNECTIONS_MAX + 1):
             try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                break
-            if job is None:
-                return group, True
-            if not job[1]:
-                self._jobs.put(job)
-                break
-            group.append(job)
-        return group, False
+                if connection is None or connection.closed:
+                    connection = connect(self._url)
+                _run_group(connection, group)
+                return connection
+            except BaseException as error:  # noqa: BLE001 - each waiter is told what happened
+                lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+                if lost and attempt < _CONNECTIONS_MAX and (connection and connection.closed):
+                    continue
+                _tell(group, None, _translated(error))
+                if connection is not None:
+                    connection.close()
+        return None
 
     def _listen_loop(
         self, loop: asyncio.AbstractEventLoop, on_notice: Callable[[str, str], None]
@@ -215,15 +239,15 @@ def _in_snapshot(fn: Callable[[Reader], T]) -> Callable[[PostgresTx], T]:
     return run
 
 
-def _run_group(connection: "psycopg.Connection[Row]", group: list[_Job]) -> list[_Result]:
+def _run_group(connection: "_Connection", group: "deque[_Job]") -> None:
+    """Run all of a group. Jobs leave it as soon as their waiters have been told."""
     tx = PostgresTx(connection)
-    if not group[0][1]:
-        return [_run_read(tx, job) for job in group]
-    if len(group) > 1:
-        results = _commit_together(tx, group)
-        if results is not None:
-            return results
-    return [_commit_alone(connection, tx, job) for job in group]
+    if len(group) > 1 and _commit_together(connection, tx, group):
+        return
+    while group:
+        job = group[0]
+        value, error = _commit_alone(connection, tx, job) if job[1] else _run_read(tx, job)
+        _tell(deque([group.popleft()]), value, error)
 
 
 def _run_read(tx: PostgresTx, job: _Job) -> _Result:
@@ -235,57 +259,69 @@ def _run_read(tx: PostgresTx, job: _Job) -> _Result:
         return None, _translated(error)
 
 
-def _commit_together(tx: PostgresTx, group: list[_Job]) -> list[_Result] | None:
-    """One transaction for all, a savepoint each. None: locks met crosswise, do them one by one."""
+def _commit_together(connection: "_Connection", tx: PostgresTx, group: "deque[_Job]") -> bool:
+    """One transaction for all, a savepoint each. False: do them one by one."""
     results: list[_Result] = []
-    tx.run("BEGIN")
-    for job in group:
-        tx.run("SAVEPOINT job")
-        try:
-            results.append((job[0](tx), None))
-        except (errors.DeadlockDetected, errors.SerializationFailure):
+    try:
+        connection.execute(_BEGIN_GROUP)
+        for job in group:
+            tx.run("SAVEPOINT job")
+            results.append(_run_in_savepoint(connection, tx, job))
+        tx.run("COMMIT")
+    except psycopg.Error as error:
+        if not connection.closed:
+            # Locks met crosswise, or one was not to be had: alone, each can wait for its own.
             tx.run("ROLLBACK")
-            return None
-        except (psycopg.OperationalError, psycopg.InterfaceError):
+            return False
+        if len(results) < len(group):
             raise
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits for this job
-            tx.run("ROLLBACK TO SAVEPOINT job")
-            results.append((None, _translated(error)))
-        tx.run("RELEASE SAVEPOINT job")
-    _commit(tx)
-    return results
+        _tell(group, None, CommitUnknown(f"the connection broke during COMMIT: {error}"))
+        return True
+    while results:
+        _tell(deque([group.popleft()]), *results.pop(0))
+    return True
 
 
-def _commit_alone(connection: "psycopg.Connection[Row]", tx: PostgresTx, job: _Job) -> _Result:
+def _run_in_savepoint(connection: "_Connection", tx: PostgresTx, job: _Job) -> _Result:
+    try:
+        value = job[0](tx)
+    except _CROSSWISE:
+        raise
+    except BaseException as error:
+        if connection.closed:
+            raise
+        tx.run("ROLLBACK TO SAVEPOINT job")
+        return None, _translated(error)
+    tx.run("RELEASE SAVEPOINT job")
+    return value, None
+
+
+def _commit_alone(connection: "_Connection", tx: PostgresTx, job: _Job) -> _Result:
     for attempt in range(1, _ATTEMPTS_MAX + 1):
-        tx.run("BEGIN")
+        tx.run(_BEGIN)
+        committing = False
         try:
             value = job[0](tx)
-            _commit(tx)
+            committing = True
+            tx.run("COMMIT")
         except BaseException as error:
-            if connection.closed or connection.broken:
+            if connection.closed:
+                if committing:
+                    return None, CommitUnknown(f"the connection broke during COMMIT: {error}")
                 raise
-            with contextlib.suppress(psycopg.Error):
-                tx.run("ROLLBACK")
-            if _may_run_again(error) and attempt < _ATTEMPTS_MAX:
+            tx.run("ROLLBACK")
+            if isinstance(error, _CROSSWISE) and attempt < _ATTEMPTS_MAX:
                 continue
             return None, _translated(error)
         return value, None
     return None, StoreUnavailable("the database kept refusing the transaction")
 
 
-def _commit(tx: PostgresTx) -> None:
-    try:
-        tx.run("COMMIT")
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        if _may_run_again(error):
-            raise
-        raise CommitUnknown(f"the connection broke during COMMIT: {error}") from error
-
-
-def _resolve(group: list[_Job], results: list[_Result]) -> None:
-    for (_, _, loop, future), (value, error) in zip(group, results, strict=True):
-        if not loop.is_closed():
+def _tell(group: "deque[_Job]", value: Any, error: BaseException | None) -> None:
+    """Tell all waiters of a group, and empty it."""
+    while group:
+        _, _, loop, future = group.popleft()
+        with contextlib.suppress(RuntimeError):  # a loop that was closed waits for nothing
             loop.call_soon_threadsafe(_set_result, future, value, error)
 
 

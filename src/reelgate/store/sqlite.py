@@ -7,6 +7,7 @@ What may wait, for the disk or for another process, runs in a thread: BEGIN and 
 """
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -84,10 +85,12 @@ def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
         if read_only:
             connection.execute("PRAGMA query_only=ON")
     except apsw.Error as error:
-        raise OperatorError(
-            f"REELGATE_DATABASE_URL: can't open the SQLite database {path}: {error}"
-        ) from error
+        raise _unusable(path, error) from error
     return connection
+
+
+def _unusable(path: Path, error: apsw.Error) -> OperatorError:
+    return OperatorError(f"REELGATE_DATABASE_URL: can't use the SQLite database {path}: {error}")
 
 
 def _translated(error: BaseException) -> BaseException:
@@ -117,7 +120,10 @@ class SqliteDatabase:
         self._group_max = group_max
         self._writer = connect(path)
         self._writer_tx = SqliteTx(self._writer)
-        migrate(self._writer_tx, SQLITE)
+        try:
+            migrate(self._writer_tx, SQLITE)
+        except apsw.Error as error:
+            raise _unusable(path, error) from error
         self._writer_thread = ThreadPoolExecutor(1, "sqlite-writer")
         self._jobs: deque[_Job] = deque()
         self._committing: asyncio.Task[None] | None = None
@@ -143,6 +149,8 @@ class SqliteDatabase:
         return await waiter
 
     async def read(self, fn: Callable[[Reader], T]) -> T:
+        if self._closed:
+            raise StoreUnavailable("the database is closed")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._read, fn)
 
@@ -159,8 +167,8 @@ class SqliteDatabase:
         if self._closed:
             return
         self._closed = True
-        if self._committing is not None:
-            await self._committing
+        while self._committing is not None:
+            await asyncio.wait([self._committing])
         self._writer_thread.shutdown()
         self._readers.shutdown()
         for connection in self._reader_connections:
@@ -187,25 +195,27 @@ class SqliteDatabase:
     async def _commit_groups(self, loop: asyncio.AbstractEventLoop) -> None:
         """Group after group until nobody waits; while one is being synced the next gathers."""
         execute = self._writer.execute
-        while self._jobs:
-            group: list[_Job] = []
-            try:
-                await loop.run_in_executor(self._writer_thread, execute, "BEGIN IMMEDIATE")
-                group = self._next_group()
+        try:
+            while self._jobs:
+                group: list[_Job] = []
+                try:
+                    await loop.run_in_executor(self._writer_thread, execute, "BEGIN IMMEDIATE")
+                    group = self._next_group()
+                    for job in group:
+                        self._run_in_savepoint(job)
+                    await loop.run_in_executor(self._writer_thread, execute, "COMMIT")
+                except Exception as error:  # noqa: BLE001 - each waiter is told what happened
+                    with contextlib.suppress(apsw.Error):  # it may have rolled back by itself
+                        execute("ROLLBACK")
+                    failure = _translated(error)
+                    group = group or self._next_group()
+                    for job in group:
+                        # Those that had failed by themselves keep their own reason.
+                        job.error = job.error or failure
                 for job in group:
-                    self._run_in_savepoint(job)
-                await loop.run_in_executor(self._writer_thread, execute, "COMMIT")
-            except Exception as error:  # noqa: BLE001 - each waiter is told what happened
-                if self._writer.in_transaction:
-                    execute("ROLLBACK")
-                failure = _translated(error)
-                group = group or self._next_group()
-                for job in group:
-                    # Those that had failed by themselves keep their own reason.
-                    job.error = job.error or failure
-            for job in group:
-                job.tell()
-        self._committing = None
+                    job.tell()
+        finally:
+            self._committing = None
 
     def _next_group(self) -> list[_Job]:
         return [self._jobs.popleft() for _ in range(min(len(self._jobs), self._group_max))]

@@ -1,8 +1,11 @@
-"""Runs the command line in this process, against a scripted gateway on a real socket."""
+"""Runs the command line: in this process against a scripted gateway, or as real processes."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -55,6 +58,57 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         return Ran(code or 0, said.out, said.err)
 
     return run_it
+
+
+# Whoever runs the tests may ignore SIGINT (a shell does for its background jobs), and children
+# inherit that: make sure that Ctrl-C means what it means on a terminal.
+MAIN = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from reelgate.cli import main; main(sys.argv[1:])"
+)
+
+
+class Shell:
+    """Starts `reelgate` in a directory of its own, without any setting from outside."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.started: list[subprocess.Popen[str]] = []
+        keep = {"PATH", "HOME", "LANG", "TMPDIR"}
+        self.env = {name: value for name, value in os.environ.items() if name in keep}
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", MAIN, *args],
+            cwd=self.directory,
+            env=self.env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, *args: str) -> tuple[int, str, str]:
+        process = self.start(*args)
+        out, err = process.communicate(timeout=40)
+        return process.returncode, out, err
+
+    def json(self, *args: str) -> Any:
+        code, out, err = self.run(*args, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """A shell; what it started and still runs is ended with the test."""
+    started = Shell(tmp_path)
+    yield started
+    for process in started.started:
+        if process.returncode is None:
+            process.kill()
+            process.communicate()
 
 
 @dataclass

@@ -27,11 +27,11 @@ def test_an_account_is_created_with_money_and_a_key(on: Run) -> None:
     assert ran.json["account_id"].startswith("acct_")
     assert ran.json["api_key"].startswith("sk-")
     assert (ran.json["available"], ran.json["held"]) == ("12.50", "0.00")
-    (listed,) = on("accounts", "list", "--json").json["accounts"]
-    assert listed["account_id"] == ran.json["account_id"]
+    (listed,) = on("accounts", "list", "--json").json["data"]
+    assert listed["id"] == ran.json["account_id"]
     shown = on("accounts", "show", "ann", "--json").json
-    assert [key["key_id"] for key in shown["keys"]] == [ran.json["key_id"]]
-    assert [(e["kind"], e["usd"]) for e in shown["ledger"]] == [("credit", "12.50")]
+    assert [key["id"] for key in shown["keys"]] == [ran.json["key_id"]]
+    assert [(e["kind"], e["amount"]) for e in shown["ledger"]] == [("credit", "12.50")]
 
 
 def test_a_key_is_shown_once(on: Run) -> None:
@@ -46,7 +46,9 @@ def test_people_can_read_it_too(on: Run) -> None:
     assert re.search(r"^account_id +acct_\w+$", created.out, re.MULTILINE)
     assert re.search(r"^api_key +sk-\w+  \(shown this once\)$", created.out, re.MULTILINE)
     assert on("accounts", "list").out.splitlines()[1].split()[1:] == ["ann", "1.00", "0.00"]
-    assert "credit  1.00" in on("accounts", "show", "ann").out
+    shown = on("accounts", "show", "ann").out
+    assert "available: 1.00\n" in shown
+    assert "credit  1.00" in shown
     assert on("keys", "list", "ann").out.splitlines()[1].split()[1] == "default"
     assert on("tasks", "list").out.split() == (
         ["TASK", "CREATED", "STATE", "DONE", "OPERATION", "USD", "PROMPT"]
@@ -57,8 +59,8 @@ def test_a_credit_with_a_reference_counts_once(on: Run) -> None:
     on("accounts", "create", "ann")
     args = ["accounts", "credit", "ann", "2.50", "--reference", "inv-1", "--note", "paid", "--json"]
     first, again = on(*args), on(*args)
-    assert (first.json["credited"], first.json["available"]) == (True, "2.50")
-    assert (again.json["credited"], again.json["available"]) == (False, "2.50")
+    assert (first.json["credited"], first.json["account"]["available"]) == (True, "2.50")
+    assert (again.json["credited"], again.json["account"]["available"]) == (False, "2.50")
     other = on("accounts", "credit", "ann", "3", "--reference", "inv-1")
     assert other.code == 2
     assert "was credited before, with another amount" in other.err
@@ -89,7 +91,14 @@ def test_a_credit_with_a_reference_counts_once(on: Run) -> None:
         (["tasks", "list", "--account", "bob"], 3, "there is no account bob"),
         (["tasks", "show", "task_x"], 3, "there is no task task_x"),
         (["tasks", "cancel", "task_x"], 3, "there is no task task_x"),
+        (["tasks", "resolve", "task_x", "--outcome", "queued"], 3, "there is no task task_x"),
+        (["tasks", "resolve", "task_x", "--outcome", "failed"], 2, "--outcome failed takes --up"),
+        (["tasks", "resolve", "task_x", "--outcome", "running"], 2, "running takes --upstream-r"),
         (["upstreams", "check", "nobody"], 3, "there is no upstream nobody; there is sandbox"),
+        (["upstreams", "disable", "nobody"], 3, "there is no upstream nobody; there is sandbox"),
+        (["report", "--from", "yesterday"], 2, "is not a day such as 2026-11-22"),
+        (["report", "--by", "week"], 2, "use some of day, model, upstream, operation, account"),
+        (["report", "--csv", "--json"], 2, "--csv and --json were given together"),
     ],
 )
 def test_what_is_refused(on: Run, args: list[str], code: int, said: str) -> None:
@@ -106,14 +115,15 @@ def test_a_key_with_limits_and_its_end(on: Run) -> None:
         "--model", "grok-imagine", "--spend-day-max", "1.50", "--tasks-in-flight-max", "3",
         "--json",
     ).json  # fmt: skip
-    assert (made["name"], made["state"], made["models"]) == ("site", "usable", ["grok-imagine"])
-    assert (made["spend_day_max"], made["spend_total_max"]) == ("1.50", None)
-    assert made["tasks_in_flight_max"] == 3
-    later = on("keys", "revoke", made["key_id"], "--in-hours", "5", "--json").json
-    assert later["state"] == "usable"
-    now = on("keys", "revoke", made["key_id"], "--json").json
-    assert now["state"] == "revoked"
+    assert (made["name"], made["limits"]["models"]) == ("site", ["grok-imagine"])
+    limits = made["limits"]
+    assert (limits["spend_day_max"], limits["spend_total_max"]) == ("1.50", None)
+    assert limits["tasks_in_flight_max"] == 3
+    assert made["expires_at"] - made["created_at"] == 2 * 86_400
+    later = on("keys", "revoke", made["id"], "--in-hours", "5", "--json").json
+    now = on("keys", "revoke", made["id"], "--json").json
     assert now["revoked_at"] < later["revoked_at"]
+    assert now["api_key"] is None
 
 
 def test_a_correction(on: Run) -> None:
@@ -127,17 +137,18 @@ def test_a_correction(on: Run) -> None:
 def test_a_key_is_rotated_with_overlap(on: Run) -> None:
     old = on("accounts", "create", "ann", "--json").json["key_id"]
     new = on("keys", "rotate", old, "--overlap-hours", "2", "--json").json
-    states = {k["key_id"]: k for k in on("keys", "list", "ann", "--json").json["keys"]}
-    assert states[old]["revoked_at"] > states[new["key_id"]]["created_at"]
-    assert {key["state"] for key in states.values()} == {"usable"}
+    keys = {key["id"]: key for key in on("keys", "list", "ann", "--json").json["data"]}
+    assert keys[old]["revoked_at"] >= keys[new["id"]]["created_at"] + 7_100
+    assert keys[new["id"]]["revoked_at"] is None
+    assert new["api_key"].startswith("sk-")
 
 
 def test_admin_keys_belong_to_nobody(on: Run) -> None:
     made = on("keys", "create", "--admin", "--name", "ops", "--json").json
     assert made["api_key"].startswith("sk-admin-")
     assert (made["account_id"], made["kind"]) == (None, "admin")
-    (listed,) = on("keys", "list", "--admin", "--json").json["keys"]
-    assert listed["key_id"] == made["key_id"]
+    (listed,) = on("keys", "list", "--admin", "--json").json["data"]
+    assert listed["id"] == made["id"]
 
 
 def test_the_doctor_finds_a_fresh_installation_well(on: Run) -> None:
@@ -166,10 +177,18 @@ def test_migrate_says_what_the_database_is_at(on: Run) -> None:
 
 
 def test_upstreams(on: Run) -> None:
-    (sandbox,) = on("upstreams", "list", "--json").json["upstreams"]
-    assert (sandbox["name"], sandbox["kind"], sandbox["has_key"]) == ("sandbox", "sandbox", False)
+    (sandbox,) = on("upstreams", "list", "--json").json["data"]
+    assert (sandbox["name"], sandbox["kind"], sandbox["enabled"]) == ("sandbox", "sandbox", True)
     (checked,) = on("upstreams", "check", "--json").json["upstreams"]
     assert (checked["ok"], checked["reachable"]) == (True, True)
+
+
+def test_an_upstream_is_switched_off_and_on(on: Run) -> None:
+    assert on("upstreams", "disable", "sandbox", "--note", "too slow").out == "sandbox is off\n"
+    (card,) = on("upstreams", "list", "--json").json["data"]
+    assert (card["enabled"], card["note"]) == (False, "too slow")
+    assert re.search(r"off since 2\S+Z too slow", on("upstreams", "list").out)
+    assert on("upstreams", "enable", "sandbox", "--json").json["enabled"] is True
 
 
 def test_an_upstream_that_is_not_there(on: Run) -> None:

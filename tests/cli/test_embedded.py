@@ -2,67 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-# Whoever runs the tests may ignore SIGINT (a shell does for its background jobs), and children
-# inherit that: make sure that Ctrl-C means what it means on a terminal.
-MAIN = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from reelgate.cli import main; main(sys.argv[1:])"
-)
+from tests.cli.conftest import Shell
 
 
-class Shell:
-    """Starts `reelgate` in a directory of its own, without any setting from outside."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        keep = {"PATH", "HOME", "LANG", "TMPDIR"}
-        self.env = {name: value for name, value in os.environ.items() if name in keep}
-
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", MAIN, *args],
-            cwd=self.directory,
-            env=self.env,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    def run(self, *args: str) -> tuple[int, str, str]:
-        process = self.start(*args)
-        out, err = process.communicate(timeout=50)
-        return process.returncode, out, err
-
-    def json(self, *args: str) -> Any:
-        code, out, err = self.run(*args, "--json")
-        assert code == 0, err
-        return json.loads(out)
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
-
-
-def started(process: subprocess.Popen[str]) -> None:
-    """Wait until a task has been created and is being made."""
+def until(process: subprocess.Popen[str], word: str) -> None:
+    """Wait until a command says this of its task: waiting or making."""
     assert process.stderr is not None
-    assert process.stderr.readline().startswith(("waiting", "making"))
+    assert any(line.startswith(word) for line in process.stderr)
+
+
+def interrupted(shell: Shell, prompt: str, word: str) -> Any:
+    """The task of a `generate` that was stopped by Ctrl-C once it said this."""
+    process = shell.start("generate", prompt, "--seconds", "1")
+    until(process, word)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    return only_task(shell)
 
 
 def only_task(shell: Shell) -> Any:
-    (task,) = shell.json("tasks", "list")["tasks"]
+    (task,) = shell.json("tasks", "list")["data"]
     return task
 
 
@@ -72,14 +39,28 @@ def test_from_nothing_to_a_video(shell: Shell) -> None:
     assert made["task"]["billing"]["cost"] == "0.05"
     again = shell.json("generate", "Another boat", "--seconds", "1")
     assert (shell.directory / again["file"]).exists()
-    (account,) = shell.json("accounts", "list")["accounts"]
+    (account,) = shell.json("accounts", "list")["data"]
     assert (account["name"], account["available"], account["held"]) == ("local", "999.90", "0.00")
     assert shell.json("doctor") == {"broken": [], "stranded": []}
+    report = shell.json("report", "--by", "model,operation")
+    assert (report["total"]["completed"], report["total"]["revenue"]) == (2, "0.10")
+    _, out, _ = shell.run("report", "--csv", "--by", "upstream")
+    assert out.splitlines()[1].startswith("sandbox,2,2,0,0.10,")
+    history = shell.json("tasks", "show", made["task"]["id"])
+    assert [move["to"] for move in history["moves"]] == [
+        "sending",
+        "running",
+        "collecting",
+        "completed",
+    ]
+    assert [entry["kind"] for entry in history["ledger"]] == ["hold", "capture"]
+    _, out, _ = shell.run("tasks", "show", made["task"]["id"])
+    assert "prompt: A paper boat\n" in out
 
 
 def test_ctrl_c_keeps_the_task_and_a_second_gateway_is_told_so(shell: Shell) -> None:
     first = shell.start("generate", "Slow [sandbox:slow=3]", "--seconds", "1", "-o", "s.mp4")
-    started(first)
+    until(first, "waiting")
     code, _, err = shell.run("generate", "Another", "--seconds", "1")
     assert (code, err.count("\n")) == (2, 1)
     assert "runs on" in err
@@ -89,7 +70,7 @@ def test_ctrl_c_keeps_the_task_and_a_second_gateway_is_told_so(shell: Shell) -> 
     assert first.returncode == 130
     task = only_task(shell)
     assert f"Go on with: reelgate tasks wait {task['id']} -o s.mp4" in err
-    assert task["ended_at"] is None
+    assert task["ended_at_ms"] is None
     done = shell.json("tasks", "wait", task["id"], "-o", "s.mp4")
     assert (shell.directory / "s.mp4").stat().st_size == done["bytes"]
     assert shell.json("doctor") == {"broken": [], "stranded": []}
@@ -97,7 +78,7 @@ def test_ctrl_c_keeps_the_task_and_a_second_gateway_is_told_so(shell: Shell) -> 
 
 def test_the_embedded_gateway_ends_with_its_parent(shell: Shell) -> None:
     first = shell.start("generate", "Slow [sandbox:slow=3]", "--seconds", "1")
-    started(first)
+    until(first, "waiting")
     first.kill()
     first.communicate(timeout=10)
     log = shell.directory / "reelgate-data" / "embedded.log"
@@ -107,6 +88,29 @@ def test_the_embedded_gateway_ends_with_its_parent(shell: Shell) -> None:
     assert "worker stopped" in log.read_text()
     task = only_task(shell)
     assert shell.json("tasks", "wait", task["id"])["task"]["status"] == "completed"
+
+
+def test_a_queued_task_is_cancelled(shell: Shell) -> None:
+    shell.json("upstreams", "disable", "sandbox")
+    task = interrupted(shell, "Not now", "waiting")
+    assert task["state"] == "queued"
+    assert shell.json("tasks", "cancel", task["id"])["state"] == "cancelled"
+    code, _, err = shell.run("tasks", "cancel", task["id"])
+    assert (code, "can't be cancelled" in err) == (2, True)
+    assert shell.json("doctor")["broken"] == []
+
+
+def test_a_stranded_task_is_resolved(shell: Shell) -> None:
+    task = interrupted(shell, "Lost [sandbox:lost-reply]", "making")
+    assert task["state"] == "stranded"
+    (stranded,) = shell.json("doctor")["stranded"]
+    assert stranded["id"] == task["id"]
+    said = ["--outcome", "failed", "--upstream-did-not-run", "--note", "looked it up"]
+    resolved = shell.json("tasks", "resolve", task["id"], *said)
+    assert (resolved["state"], resolved["video"]["error"]["code"]) == ("failed", "outcome_unknown")
+    assert shell.json("doctor") == {"broken": [], "stranded": []}
+    code, _, err = shell.run("tasks", "resolve", task["id"], "--outcome", "queued")
+    assert (code, "only a stranded one can be resolved" in err) == (2, True)
 
 
 def test_a_task_that_fails(shell: Shell) -> None:

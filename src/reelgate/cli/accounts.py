@@ -1,18 +1,22 @@
 """`reelgate accounts`: customers, their money and how it moved."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
 import typer
+from msgspec import to_builtins
 
+from reelgate.api.admin_wire import AccountCard, KeyCard, account_card, key_card
+from reelgate.api.money_wire import ledger_page
 from reelgate.cli import library
-from reelgate.cli.output import Json, print_columns, print_json, when
+from reelgate.cli.output import Json, print_columns, print_fields, print_json, when_s
 from reelgate.domain.errors import OperatorError
-from reelgate.domain.money import parse_usd, usd
+from reelgate.domain.money import parse_usd
 from reelgate.flows import accounts as account_flows
 from reelgate.flows.gateway import Gateway
 from reelgate.store import accounts, ledger
-from reelgate.store.accounts import Account, ApiKey
+from reelgate.store.accounts import Account
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
 
@@ -56,8 +60,9 @@ def create(
 
 async def _create(gateway: Gateway, *, name: str, credit_micro: int) -> dict[str, Any]:
     account = await account_flows.create_account(gateway, name, credit_micro)
-    key = await account_flows.create_key(gateway, account.id)
-    return {**_plain(account), "key_id": key.key.id, "api_key": key.secret}
+    made = await account_flows.create_key(gateway, account.id)
+    ids = {"account_id": account.id, "key_id": made.key.id, "api_key": made.secret}
+    return {**ids, **to_builtins(account_card(account))}
 
 
 # ---- list, show ---------------------------------------------------------------------------
@@ -66,11 +71,11 @@ async def _create(gateway: Gateway, *, name: str, credit_micro: int) -> dict[str
 @app.command("list")
 def list_accounts(*, as_json: Json = False) -> None:
     """All accounts."""
-    found = [_plain(account) for account in library.run(_all)]
+    found = [account_card(account) for account in library.run(_all)]
     if as_json:
-        print_json({"accounts": found})
+        print_json({"object": "list", "data": found})
         return
-    rows = [(a["account_id"], a["name"], a["available"], a["held"]) for a in found]
+    rows = [(card.id, card.name, card.available, card.held) for card in found]
     print_columns(("ACCOUNT", "NAME", "AVAILABLE USD", "HELD USD"), rows)
 
 
@@ -85,43 +90,36 @@ def show(account: AccountName, *, as_json: Json = False) -> None:
     if as_json:
         print_json(found)
         return
-    for field in ("account_id", "name", "created_at", "available", "held"):
-        print(f"{field}: {found[field]}")
+    print_fields(found["account"])
     print()
-    keys = [(k["key_id"], k["name"], k["hint"], k["state"]) for k in found["keys"]]
-    print_columns(("KEY", "NAME", "ENDS IN", "STATE"), keys)
+    print_keys(found["keys"])
     print()
     entries = [
-        (e["at"], e["kind"], e["usd"], e["available_after"], e["task_id"] or e["note"] or "")
+        (when_s(e.created_at), e.kind, e.available_change, e.available, e.task_id or e.note or "")
         for e in found["ledger"]
     ]
-    print_columns(("AT", "KIND", "USD", "AVAILABLE AFTER", "FOR"), entries)
+    print_columns(("AT", "KIND", "AVAILABLE BY", "TO", "FOR"), entries)
 
 
 async def _show(gateway: Gateway, *, name: str) -> dict[str, Any]:
     account = await library.find_account(gateway, name)
-    now_ms = gateway.clock.now_ms()
     keys = await gateway.db.read(lambda tx: accounts.list_keys(tx, account.id))
     entries = await gateway.db.read(
-        lambda tx: ledger.statement(tx, account.id, before_id=None, limit=_ENTRIES_SHOWN)
+        lambda tx: ledger.statement(tx, account.id, after_id=None, limit=_ENTRIES_SHOWN)
     )
     return {
-        **_plain(account),
-        "keys": [plain_key(key, now_ms) for key in keys],
-        "ledger": [
-            {
-                "at": when(entry.at_ms),
-                "kind": entry.kind,
-                "usd": usd(entry.amount_micro),
-                "available_after": usd(entry.available_after_micro),
-                "held_after": usd(entry.held_after_micro),
-                "task_id": entry.task_id,
-                "reference": entry.reference,
-                "note": entry.note,
-            }
-            for entry in entries
-        ],
+        "account": account_card(account),
+        "keys": [key_card(key) for key in keys],
+        "ledger": ledger_page(entries, has_more=len(entries) == _ENTRIES_SHOWN).data,
     }
+
+
+def print_keys(keys: Sequence[KeyCard]) -> None:
+    """Keys as a table; never the keys themselves."""
+    rows = [
+        (key.id, key.name, key.hint, when_s(key.expires_at), when_s(key.revoked_at)) for key in keys
+    ]
+    print_columns(("KEY", "NAME", "ENDS IN", "EXPIRES", "REVOKED"), rows)
 
 
 # ---- credit -------------------------------------------------------------------------------
@@ -153,7 +151,7 @@ def credit(
         return
     if not done["credited"]:
         print(f"{reference} was credited before; nothing has changed")
-    print(f"available   {done['available']} USD")
+    print(f"available   {done['account'].available} USD")
 
 
 async def _credit(
@@ -163,7 +161,8 @@ async def _credit(
     credited = await account_flows.credit(
         gateway, account.id, amount_micro, reference=reference, note=comment
     )
-    return {**_plain(await library.find_account(gateway, account.id)), "credited": credited}
+    after = await library.find_account(gateway, account.id)
+    return {"object": "credit", "credited": credited, "account": account_card(after)}
 
 
 @app.command()
@@ -179,52 +178,9 @@ def adjust(
     if as_json:
         print_json(done)
     else:
-        print(f"available   {done['available']} USD")
+        print(f"available   {done.available} USD")
 
 
-async def _adjust(
-    gateway: Gateway, *, name: str, amount_micro: int, comment: str
-) -> dict[str, Any]:
+async def _adjust(gateway: Gateway, *, name: str, amount_micro: int, comment: str) -> AccountCard:
     account = await library.find_account(gateway, name)
-    return _plain(await account_flows.adjust(gateway, account.id, amount_micro, note=comment))
-
-
-# ---- shared -------------------------------------------------------------------------------
-
-
-def _plain(account: Account) -> dict[str, Any]:
-    return {
-        "account_id": account.id,
-        "name": account.name,
-        "available": usd(account.posted_micro - account.held_micro),
-        "held": usd(account.held_micro),
-        "created_at": when(account.created_at_ms),
-    }
-
-
-def plain_key(key: ApiKey, now_ms: int) -> dict[str, Any]:
-    """A key as it may be shown: never the key itself."""
-    limits = key.limits
-    spend = {
-        "spend_day_max": limits.spend_day_max_micro,
-        "spend_month_max": limits.spend_month_max_micro,
-        "spend_total_max": limits.spend_total_max_micro,
-    }
-    state = (
-        "usable" if key.usable(now_ms) else "expired" if key.revoked_at_ms is None else "revoked"
-    )
-    return {
-        "key_id": key.id,
-        "account_id": key.account_id,
-        "name": key.name,
-        "hint": key.hint,
-        "kind": key.kind,
-        "state": state,
-        "created_at": when(key.created_at_ms),
-        "expires_at": when(key.expires_at_ms),
-        "revoked_at": when(key.revoked_at_ms),
-        "models": list(limits.models) if limits.models is not None else None,
-        **{name: None if micro is None else usd(micro) for name, micro in spend.items()},
-        "requests_per_second_max": limits.requests_per_second_max,
-        "tasks_in_flight_max": limits.tasks_in_flight_max,
-    }
+    return account_card(await account_flows.adjust(gateway, account.id, amount_micro, note=comment))

@@ -1,13 +1,14 @@
 """`reelgate keys`: API keys, their limits and their end."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from reelgate.api.admin_wire import KeyCard, key_card
 from reelgate.cli import library
-from reelgate.cli.accounts import amount, plain_key
-from reelgate.cli.output import Json, print_columns, print_json
+from reelgate.cli.accounts import amount, print_keys
+from reelgate.cli.output import Json, print_json, when_s
 from reelgate.domain.errors import OperatorError
 from reelgate.flows import accounts as account_flows
 from reelgate.flows.gateway import Gateway
@@ -27,7 +28,7 @@ Usd = Annotated[str | None, typer.Option(metavar="USD")]
 
 @app.callback()
 def _keys() -> None:
-    """Create, list and revoke API keys, in the database that the settings here name."""
+    """Create, list, rotate and revoke API keys, in the database that the settings here name."""
 
 
 @app.command()
@@ -66,17 +67,17 @@ def _check_owner(account: str | None, *, admin: bool) -> None:
         raise OperatorError("name an ACCOUNT, or give --admin for a key of the operator")
 
 
-def _print_new(made: dict[str, Any], *, as_json: bool) -> None:
+def _print_new(made: KeyCard, *, as_json: bool) -> None:
     if as_json:
         print_json(made)
         return
-    print(f"key_id   {made['key_id']}")
-    print(f"api_key  {made['api_key']}  (shown this once)")
+    print(f"key_id   {made.id}")
+    print(f"api_key  {made.api_key}  (shown this once)")
 
 
 async def _create(
     gateway: Gateway, *, account: str | None, name: str, days: int | None, limits: Limits
-) -> dict[str, Any]:
+) -> KeyCard:
     now_ms = gateway.clock.now_ms()
     made = await account_flows.create_key(
         gateway,
@@ -85,7 +86,7 @@ async def _create(
         expires_at_ms=now_ms + days * _DAY_MS if days else None,
         limits=limits,
     )
-    return {**plain_key(made.key, now_ms), "api_key": made.secret}
+    return key_card(made.key, secret=made.secret)
 
 
 async def _account_id(gateway: Gateway, account: str | None) -> str | None:
@@ -98,19 +99,15 @@ def list_keys(account: Owner = None, *, admin: Admin = False, as_json: Json = Fa
     _check_owner(account, admin=admin)
     found = library.run(partial(_list, account=account))
     if as_json:
-        print_json({"keys": found})
-        return
-    rows = [
-        (key["key_id"], key["name"], key["hint"], key["state"], key["expires_at"] or "")
-        for key in found
-    ]
-    print_columns(("KEY", "NAME", "ENDS IN", "STATE", "EXPIRES"), rows)
+        print_json({"object": "list", "data": found})
+    else:
+        print_keys(found)
 
 
-async def _list(gateway: Gateway, *, account: str | None) -> list[dict[str, Any]]:
+async def _list(gateway: Gateway, *, account: str | None) -> list[KeyCard]:
     account_id = await _account_id(gateway, account)
     keys = await gateway.db.read(lambda tx: accounts.list_keys(tx, account_id))
-    return [plain_key(key, gateway.clock.now_ms()) for key in keys]
+    return [key_card(key) for key in keys]
 
 
 @app.command()
@@ -127,9 +124,9 @@ def rotate(
     _print_new(made, as_json=as_json)
 
 
-async def _rotate(gateway: Gateway, *, key_id: str, overlap_ms: int) -> dict[str, Any]:
+async def _rotate(gateway: Gateway, *, key_id: str, overlap_ms: int) -> KeyCard:
     made = await account_flows.rotate_key(gateway, key_id, overlap_ms=overlap_ms)
-    return {**plain_key(made.key, gateway.clock.now_ms()), "api_key": made.secret}
+    return key_card(made.key, secret=made.secret)
 
 
 @app.command()
@@ -146,9 +143,8 @@ def revoke(
     if as_json:
         print_json(found)
     else:
-        print(f"{key_id} ends at {found['revoked_at']}")
+        print(f"{key_id} ends at {when_s(found.revoked_at)}")
 
 
-async def _revoke(gateway: Gateway, *, key_id: str, in_ms: int) -> dict[str, Any]:
-    key = await account_flows.revoke_key(gateway, key_id, in_ms=in_ms)
-    return plain_key(key, gateway.clock.now_ms())
+async def _revoke(gateway: Gateway, *, key_id: str, in_ms: int) -> KeyCard:
+    return key_card(await account_flows.revoke_key(gateway, key_id, in_ms=in_ms))

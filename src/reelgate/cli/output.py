@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
+from msgspec import to_builtins
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -15,8 +16,8 @@ _MIB = 1024 * 1024
 
 
 def print_json(value: object) -> None:
-    """One JSON value on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """One JSON value on stdout; the wire types of the API come out as they do there."""
+    print(json.dumps(to_builtins(value), indent=2, ensure_ascii=False))
 
 
 def print_columns(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -26,6 +27,32 @@ def print_columns(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> N
     for row in table:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
+
+
+def print_fields(value: object, indent: str = "") -> None:
+    """An object as `name: value` lines on stdout; what says nothing is left out."""
+    for name, field in to_builtins(value).items():
+        if field in (None, "", [], {}) or name == "object":
+            continue
+        if isinstance(field, dict):
+            print(f"{indent}{name}:")
+            print_fields(field, indent + "  ")
+        elif isinstance(field, list) and isinstance(field[0], dict):
+            print(f"{indent}{name}:")
+            for row in field:
+                print(indent + "  " + "  ".join(_shown(*cell) for cell in row.items() if cell[1]))
+        else:
+            print(f"{indent}{name.removesuffix('_ms')}: {_shown(name, field)}")
+
+
+def _shown(name: str, field: object) -> str:
+    if isinstance(field, int) and name.endswith("at_ms"):
+        return str(when(field))
+    if isinstance(field, int) and name.endswith("_at"):
+        return str(when(field * _MS_PER_SECOND))
+    if isinstance(field, list | dict):
+        return json.dumps(field, ensure_ascii=False)
+    return str(field)
 
 
 def note(text: str) -> None:
@@ -45,6 +72,11 @@ def when(at_ms: int | None) -> str | None:
         return None
     moment = datetime.fromtimestamp(at_ms // _MS_PER_SECOND, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def when_s(at_s: int | None) -> str:
+    """The same of seconds since the epoch, for a cell of a table."""
+    return "" if at_s is None else str(when(at_s * _MS_PER_SECOND))
 
 
 def bill_rows(billing: dict[str, Any]) -> list[tuple[str, str, str, str]]:

@@ -1,24 +1,24 @@
 """`reelgate tasks`: of the gateway that REELGATE_URL names, else all there are in the data here."""
 
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from reelgate.api.admin_wire import TaskCard, TaskHistory, task_card, task_history
 from reelgate.cli import library
 from reelgate.cli.client import Client
-from reelgate.cli.exits import ExitCode
 from reelgate.cli.gateways import connected, remote
-from reelgate.cli.output import Json, print_columns, print_json, when
+from reelgate.cli.output import Json, print_columns, print_fields, print_json, when
 from reelgate.cli.video import check_writable, finish
 from reelgate.domain.errors import OperatorError
 from reelgate.domain.money import usd
 from reelgate.domain.task import Task
-from reelgate.flows import cancel as cancel_flow
+from reelgate.flows import operator
 from reelgate.flows.gateway import Gateway
-from reelgate.store import ledger, tasks
+from reelgate.store import tasks
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -34,7 +34,7 @@ TaskId = Annotated[str, typer.Argument(metavar="TASK_ID", help="task_…")]
 
 @app.callback()
 def _tasks() -> None:
-    """List, show, wait for and cancel tasks.
+    """List, show, wait for, cancel and resolve tasks.
 
     With REELGATE_URL and REELGATE_API_KEY set, those of that key's account on that gateway; else
     all tasks of the database that the settings here name.
@@ -65,7 +65,8 @@ def list_tasks(
         shown: Any = page
     else:
         found = library.run(partial(_page, account=account, limit=limit, after=after))
-        rows, shown = [_row(task) for task in found], {"tasks": [_plain(task) for task in found]}
+        rows = [_row(task) for task in found]
+        shown = {"object": "list", "data": [task_card(task) for task in found]}
     if as_json:
         print_json(shown)
     else:
@@ -113,41 +114,20 @@ def _remote_row(task: dict[str, Any]) -> tuple[object, ...]:
 
 @app.command()
 def show(task_id: TaskId, *, as_json: Json = False) -> None:
-    """One task; from the data here with its whole history and its money."""
+    """One task; from the data here with its whole history: moves, money, audit log."""
     client = _remote()
-    found = client.task(task_id).body if client else library.run(partial(_history, task_id=task_id))
+    found: Any = client.task(task_id).body if client else library.run(_history_of(task_id))
     if as_json:
         print_json(found)
-        return
-    for name, value in found.items():
-        if isinstance(value, list):
-            print(f"{name}:")
-            for entry in value:
-                print("  " + "  ".join(str(part) for part in entry.values() if part is not None))
-        elif value not in (None, "", {}):
-            print(f"{name}: {value}")
+    else:
+        print_fields(found)
 
 
-async def _history(gateway: Gateway, *, task_id: str) -> dict[str, Any]:
-    task = await _find(gateway, task_id)
-    moves = await gateway.db.read(lambda tx: tasks.history(tx, task_id))
-    entries = await gateway.db.read(lambda tx: ledger.of_task(tx, task_id))
-    return {
-        **_plain(task),
-        "moves": [
-            {"at": when(at_ms), "from": before, "to": to, "note": said or None}
-            for at_ms, before, to, said in moves
-        ],
-        "money": [
-            {
-                "at": when(entry.at_ms),
-                "kind": entry.kind,
-                "usd": usd(entry.amount_micro),
-                "note": entry.note,
-            }
-            for entry in entries
-        ],
-    }
+def _history_of(task_id: str) -> Callable[[Gateway], Awaitable[TaskHistory]]:
+    async def read(gateway: Gateway) -> TaskHistory:
+        return task_history(await operator.history(gateway, task_id))
+
+    return read
 
 
 # ---- wait, cancel -------------------------------------------------------------------------
@@ -175,54 +155,83 @@ def wait(
 def cancel(task_id: TaskId, *, as_json: Json = False) -> None:
     """Stop a task: always while it is queued, later only where the upstream can."""
     client = _remote()
-    ended = (
-        client.cancel(task_id).body if client else library.run(partial(_cancel, task_id=task_id))
-    )
+    ended: Any = client.cancel(task_id).body if client else library.run(_cancel_of(task_id))
     if as_json:
         print_json(ended)
     else:
         print(f"{task_id} is cancelled; nothing was charged")
 
 
-async def _cancel(gateway: Gateway, *, task_id: str) -> dict[str, Any]:
-    return _plain(await cancel_flow.cancel(gateway, await _find(gateway, task_id)))
+def _cancel_of(task_id: str) -> Callable[[Gateway], Awaitable[TaskCard]]:
+    async def end(gateway: Gateway) -> TaskCard:
+        return task_card(await operator.cancel(gateway, task_id))
+
+    return end
+
+
+# ---- resolve ------------------------------------------------------------------------------
+
+
+@app.command()
+def resolve(
+    task_id: TaskId,
+    *,
+    outcome: Annotated[
+        Literal["failed", "running", "queued"],
+        typer.Option(
+            help="failed: it has no result. running: it has the job (--upstream-ref). "
+            "queued: it certainly does not have it; it is sent again."
+        ),
+    ],
+    upstream_ran: Annotated[
+        bool | None,
+        typer.Option(
+            "--upstream-ran/--upstream-did-not-run",
+            help="Outcome failed: whether the upstream may charge for it.",
+        ),
+    ] = None,
+    upstream_ref: Annotated[
+        str | None, typer.Option(help="Outcome running: the upstream's id of the job.")
+    ] = None,
+    comment: Annotated[str, typer.Option("--note", help="For the history and the audit log.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Say what you found at the upstream about a stranded task (`reelgate doctor` lists them).
+
+    Only for the data here: it is the operator's word, and money follows it.
+    """
+    decision = _resolution(outcome, upstream_ran, upstream_ref)
+    task = library.run(partial(_resolve, task_id=task_id, decision=decision, comment=comment))
+    if as_json:
+        print_json(task)
+    else:
+        print(f"{task_id} is {task.state}")
+
+
+def _resolution(
+    outcome: str, upstream_ran: bool | None, upstream_ref: str | None
+) -> operator.Resolution:
+    match outcome, upstream_ran, upstream_ref:
+        case "failed", bool(), None:
+            return operator.Lost(upstream_ran)
+        case "running", None, str():
+            return operator.Found(upstream_ref)
+        case "queued", None, None:
+            return operator.SendAgain()
+        case _:
+            raise OperatorError(
+                "--outcome failed takes --upstream-ran or --upstream-did-not-run, running takes "
+                "--upstream-ref REF, queued takes neither"
+            )
+
+
+async def _resolve(
+    gateway: Gateway, *, task_id: str, decision: operator.Resolution, comment: str
+) -> TaskCard:
+    return task_card(await operator.resolve(gateway, task_id, decision, note=comment))
 
 
 # ---- shared -------------------------------------------------------------------------------
-
-
-async def _find(gateway: Gateway, task_id: str) -> Task:
-    task = await gateway.db.read(lambda tx: tasks.get(tx, task_id))
-    if task is None:
-        raise OperatorError(f"there is no task {task_id}", ExitCode.NOT_FOUND)
-    return task
-
-
-def _plain(task: Task) -> dict[str, Any]:
-    """A task as the operator sees it; the prompt, no bytes of inputs, no upstream's link."""
-    return {
-        "id": task.id,
-        "account_id": task.account_id,
-        "key_id": task.key_id,
-        "request_id": task.request_id,
-        "state": task.state.value,
-        "status": task.status,
-        "progress": task.progress,
-        "model": task.model,
-        "operation": task.operation,
-        "prompt": task.order.prompt,
-        "created_at": when(task.created_at_ms),
-        "deadline_at": when(task.deadline_at_ms),
-        "ended_at": when(task.ended_at_ms),
-        "expires_at": when(task.expires_at_ms),
-        "upstream": task.upstream,
-        "upstream_ref": task.upstream_ref,
-        "upstream_cost_ticks": task.upstream_cost_ticks,
-        "held": usd(task.held_micro),
-        "charged": usd(task.bill.total_micro) if task.bill else None,
-        "result": asdict(task.result) if task.result else None,
-        "error": asdict(task.failure) if task.failure else None,
-    }
 
 
 def _short(prompt: str) -> str:

@@ -6,10 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from reelgate.api.admin_wire import UpstreamCard, upstream_card
 from reelgate.cli import library
 from reelgate.cli.exits import ExitCode
-from reelgate.cli.output import Json, print_columns, print_json
+from reelgate.cli.output import Json, print_columns, print_json, when_s
 from reelgate.domain.errors import OperatorError
+from reelgate.flows import switches
 from reelgate.flows.gateway import Gateway
 from reelgate.flows.upstreams import Upstream
 from reelgate.settings_load import require_upstream_keys
@@ -17,33 +19,88 @@ from reelgate.settings_load import require_upstream_keys
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
 
 
+Name = Annotated[str, typer.Argument(metavar="NAME", help="From `reelgate upstreams list`.")]
+
+
 @app.callback()
 def _upstreams() -> None:
-    """List and check upstreams: the `[[upstream]]` tables of reelgate.toml."""
+    """List, check, disable and enable upstreams: the `[[upstream]]` tables of reelgate.toml."""
 
 
 @app.command("list")
 def list_upstreams(*, as_json: Json = False) -> None:
-    """All upstreams, in the order in which they are asked."""
-    found = [
-        {
-            "name": upstream.name,
-            "kind": upstream.kind,
-            "base_url": upstream.base_url,
-            "has_key": upstream.api_key is not None,
-            "priority": upstream.priority,
-            "weight": upstream.weight,
-            "max_in_flight": upstream.max_in_flight,
-            "models": dict(upstream.models),
-        }
-        for upstream in sorted(library.here().upstreams, key=lambda u: u.priority)
-    ]
+    """All upstreams, those asked first coming first, and how they are doing."""
+    found = library.run(_health)
     if as_json:
-        print_json({"upstreams": found})
+        print_json({"object": "list", "data": found})
         return
-    names = ("name", "kind", "base_url", "priority", "weight", "max_in_flight")
-    rows = [[up[name] if up[name] is not None else "" for name in names] for up in found]
-    print_columns([name.upper().replace("_", " ") for name in names], rows)
+    rows = [
+        (
+            card.name,
+            card.kind,
+            "on" if card.enabled else f"off since {when_s(card.disabled_at)} {card.note or ''}",
+            card.priority,
+            card.weight,
+            sum(card.live.values()),
+            card.completed_last_hour,
+            card.failed_last_hour,
+        )
+        for card in found
+    ]
+    headers = (
+        "NAME",
+        "KIND",
+        "STATE",
+        "PRIORITY",
+        "WEIGHT",
+        "LIVE",
+        "DONE IN 1 H",
+        "FAILED IN 1 H",
+    )
+    print_columns(headers, rows)
+
+
+async def _health(gateway: Gateway) -> list[UpstreamCard]:
+    return [upstream_card(health) for health in await switches.health(gateway)]
+
+
+@app.command()
+def disable(
+    name: Name,
+    *,
+    comment: Annotated[str, typer.Option("--note", help="Why; the list shows it.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Send no more jobs to an upstream, on every node within seconds; those it has go on."""
+
+    async def switch(gateway: Gateway) -> UpstreamCard | None:
+        await switches.disable(gateway, name, note=comment)
+        return await _card(gateway, name)
+
+    _print_switched(name, library.run(switch), "off", as_json=as_json)
+
+
+@app.command()
+def enable(name: Name, *, as_json: Json = False) -> None:
+    """Send jobs to an upstream again."""
+
+    async def switch(gateway: Gateway) -> UpstreamCard | None:
+        await switches.enable(gateway, name)
+        return await _card(gateway, name)
+
+    _print_switched(name, library.run(switch), "on", as_json=as_json)
+
+
+async def _card(gateway: Gateway, name: str) -> UpstreamCard | None:
+    """None for one that has left the settings."""
+    return next((card for card in await _health(gateway) if card.name == name), None)
+
+
+def _print_switched(name: str, card: UpstreamCard | None, state: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(card)
+    else:
+        print(f"{name} is {state}")
 
 
 @app.command()

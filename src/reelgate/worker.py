@@ -43,6 +43,7 @@ _FORGOTTEN_MS = 10_000
 # (what, how often in ms): the chores of every worker, harmless when several do them.
 _CHORES: tuple[tuple[Callable[[Gateway], Awaitable[int]], int], ...] = (
     (switches.refresh, 2_000),
+    (switches.tell_troubles, 2_000),
     (sweep.expire_unsent, 5_000),
     (sweep.purge_expired, 15_000),
     (sweep.forget_idempotency_keys, 3_600_000),

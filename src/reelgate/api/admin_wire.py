@@ -278,8 +278,8 @@ def audit_card(entry: audit.Entry) -> AuditCard:
 class UpstreamCard(msgspec.Struct, frozen=True, kw_only=True):
     """An upstream and how it is doing.
 
-    `trouble` and `paused_ms` are what this node's circuit breaker knows: null and 0 when all is
-    well. `live` counts the tasks of all nodes by state, the last two those of the last hour.
+    `trouble` and `paused_ms` are what a node's circuit breaker knows: null and 0 when all is well.
+    `live` counts the tasks of all nodes by state, the last two those of the last hour.
     """
 
     name: str
@@ -293,6 +293,8 @@ class UpstreamCard(msgspec.Struct, frozen=True, kw_only=True):
     disabled_at: int | None
     note: str | None
     trouble: str | None
+    trouble_detail: str | None
+    trouble_since: int | None
     paused_ms: int
     live: dict[str, int]
     completed_last_hour: int
@@ -300,7 +302,7 @@ class UpstreamCard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def upstream_card(health: Health) -> UpstreamCard:
-    upstream, off = health.upstream, health.switch
+    upstream, off, trouble = health.upstream, health.switch, health.trouble
     return UpstreamCard(
         name=upstream.name,
         kind=upstream.provider.kind,
@@ -311,8 +313,10 @@ def upstream_card(health: Health) -> UpstreamCard:
         enabled=off is None,
         disabled_at=_seconds(off.disabled_at_ms) if off else None,
         note=off.note or None if off else None,
-        trouble=upstream.breaker.cause.value if upstream.breaker.cause else None,
-        paused_ms=upstream.breaker.wait_ms(),
+        trouble=trouble.cause if trouble else None,
+        trouble_detail=trouble.detail if trouble else None,
+        trouble_since=_seconds(trouble.since_ms) if trouble else None,
+        paused_ms=health.paused_ms,
         live=health.live,
         completed_last_hour=health.recent.completed,
         failed_last_hour=health.recent.failed,

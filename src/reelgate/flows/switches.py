@@ -7,22 +7,23 @@ from reelgate.flows.gateway import Gateway
 from reelgate.flows.upstreams import Upstream
 from reelgate.store import audit, reports, switches
 from reelgate.store.audit import LOCAL
-from reelgate.store.database import WAKE, Reader, Writer
+from reelgate.store.database import WAKE, Writer
 from reelgate.store.reports import Recent
-from reelgate.store.switches import Switch
+from reelgate.store.switches import Switch, Trouble
 
 _RECENT_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """An upstream as it is now. `upstream` has the health of this node: breaker and in flight.
-
-    `live` counts the tasks of all nodes by state, `recent` those that ended in the last hour.
+    """An upstream as it is now, over all nodes. `live` counts its tasks by state, `recent` those
+    that ended in the last hour; for `paused_ms` from now nothing is sent to it.
     """
 
     upstream: Upstream
     switch: Switch | None
+    trouble: Trouble | None
+    paused_ms: int
     live: dict[str, int]
     recent: Recent
 
@@ -32,9 +33,33 @@ async def refresh(gateway: Gateway) -> int:
     off = await gateway.db.read(switches.disabled)
     back = 0
     for upstream in gateway.upstreams:
-        back += upstream.disabled and upstream.name not in off
+        if upstream.disabled and upstream.name not in off:
+            upstream.enable()
+            back += 1
         upstream.disabled = upstream.name in off
     return back
+
+
+async def tell_troubles(gateway: Gateway) -> int:
+    """Write down for others which upstreams this node leaves alone. A chore of those that send."""
+    news = [(up, up.breaker.stage) for up in gateway.upstreams if up.told != up.breaker.stage]
+    now_ms = gateway.clock.now_ms()
+
+    def write(tx: Writer) -> None:
+        for upstream, _ in news:
+            breaker = upstream.breaker
+            if breaker.cause is None or not breaker.resting:
+                switches.forget_trouble(tx, upstream.name)
+                continue
+            until_ms = now_ms + breaker.wait_ms()
+            trouble = Trouble(breaker.cause.value, breaker.detail, now_ms, until_ms)
+            switches.note_trouble(tx, upstream.name, trouble)
+
+    if news:
+        await gateway.db.write(write)
+    for upstream, stage in news:
+        upstream.told = stage
+    return 0
 
 
 async def disable(gateway: Gateway, name: str, *, note: str = "", actor: str = LOCAL) -> None:
@@ -59,6 +84,8 @@ async def _switch(gateway: Gateway, name: str, *, on: bool, note: str, actor: st
                 f"there is no upstream {name[:60]}; there is {', '.join(known)}",
             )
         changed = switches.enable(tx, name) if on else switches.disable(tx, name, now_ms, note)
+        if on:
+            switches.forget_trouble(tx, name)
         if changed:
             action = "upstream.enable" if on else "upstream.disable"
             audit.append(tx, actor, action, name, now_ms, note=note)
@@ -70,13 +97,19 @@ async def _switch(gateway: Gateway, name: str, *, on: bool, note: str, actor: st
 
 async def health(gateway: Gateway) -> list[Health]:
     """Every configured upstream, those that are asked first coming first."""
-    since_ms = gateway.clock.now_ms() - _RECENT_MS
-
-    def read(tx: Reader) -> tuple[dict[str, Switch], dict[str, dict[str, int]], dict[str, Recent]]:
-        return switches.disabled(tx), reports.live_by_upstream(tx), reports.recent(tx, since_ms)
-
-    off, live, recent = await gateway.db.read(read)
-    return [
-        Health(up, off.get(up.name), live.get(up.name, {}), recent.get(up.name, Recent(0, 0)))
-        for up in sorted(gateway.upstreams, key=lambda up: (up.priority, up.name))
-    ]
+    now_ms = gateway.clock.now_ms()
+    off, troubles, live, recent = await gateway.db.read(
+        lambda tx: (
+            switches.disabled(tx),
+            switches.troubles(tx),
+            reports.live_by_upstream(tx),
+            reports.recent(tx, now_ms - _RECENT_MS),
+        )
+    )
+    found = []
+    for up in sorted(gateway.upstreams, key=lambda up: (up.priority, up.name)):
+        trouble = troubles.get(up.name)
+        paused_ms = max(0, trouble.until_ms - now_ms) if trouble else 0
+        done = recent.get(up.name, Recent(0, 0))
+        found.append(Health(up, off.get(up.name), trouble, paused_ms, live.get(up.name, {}), done))
+    return found

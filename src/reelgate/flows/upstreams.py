@@ -116,6 +116,11 @@ class Breaker:
     _probing: bool = False
 
     @property
+    def stage(self) -> tuple[int, bool]:
+        """Changes whenever there is something to tell of it."""
+        return self.round, self.resting
+
+    @property
     def resting(self) -> bool:
         """Whether it has been left alone and no job has gone through since."""
         return self._rest_ms > 0
@@ -162,7 +167,9 @@ class Breaker:
 
 @dataclass(slots=True)
 class Upstream:
-    """One configured upstream and how it is doing. `in_flight` counts its jobs of this node."""
+    """One configured upstream and how it is doing. `in_flight` counts its jobs of this node;
+    `told` is the stage of its breaker that other processes know of.
+    """
 
     name: str
     provider: Provider
@@ -177,6 +184,7 @@ class Upstream:
     in_flight: int = 0
     unanswered: int = 0
     disabled: bool = False
+    told: tuple[int, bool] | None = None
 
     def can_do(self, lane: Lane) -> bool:
         """Whether it could ever take a task of this lane."""

@@ -204,6 +204,16 @@ CREATE TABLE upstream_switch (
     note TEXT NOT NULL
 )"""
 
+# What is wrong with an upstream, as the node that met it last has seen it.
+_UPSTREAM_TROUBLE = """
+CREATE TABLE upstream_trouble (
+    name TEXT PRIMARY KEY,
+    cause TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    since_ms BIGINT NOT NULL,
+    until_ms BIGINT NOT NULL
+)"""
+
 # When the next submit may go to an upstream; shared by all nodes.
 _UPSTREAM_PACE = """
 CREATE TABLE upstream_pace (
@@ -249,6 +259,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX idempotency_age ON idempotency (created_at_ms)",
         _WORKER,
         _UPSTREAM_SWITCH,
+        _UPSTREAM_TROUBLE,
         _UPSTREAM_PACE,
         _AUDIT,
         "CREATE INDEX audit_of_subject ON audit (subject, id)",

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope
 
 from reelgate.api.body import LARGE_BYTES, read_body
 from reelgate.api.errors import model_not_found
-from reelgate.api.forms import BodyLimits
+from reelgate.api.forms import REQUEST_BYTES_MAX, BodyLimits
 from reelgate.api.media_fields import (
     CLIP,
     PICTURE,
@@ -180,7 +180,13 @@ _RULE_NAMES = {"seconds": "duration"}
 class CreateReader:
     """Reads create requests for a set of models; made once."""
 
-    def __init__(self, models: Mapping[str, ModelSpec], *, allow_http: bool) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, ModelSpec],
+        *,
+        allow_http: bool,
+        request_bytes_max: int = REQUEST_BYTES_MAX,
+    ) -> None:
         specs = models.values()
         self._models = models
         self._policy = MediaPolicy(
@@ -195,6 +201,7 @@ class CreateReader:
             ),
         )
         self.body_limits = BodyLimits(
+            request_bytes_max=request_bytes_max,
             other_file_bytes_max=self._policy.clip_bytes_max,
             file_bytes_max={
                 row.name: self._policy.picture_bytes_max

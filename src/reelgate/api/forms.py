@@ -18,6 +18,7 @@ from reelgate.api.json_text import DEPTH_MAX
 from reelgate.domain.errors import Code, Refusal
 
 _MIB = 1024 * 1024
+REQUEST_BYTES_MAX = 128 * _MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class BodyLimits:
     brackets; a file in any other field may have `other_file_bytes_max`.
     """
 
-    request_bytes_max: int = 128 * _MIB
+    request_bytes_max: int = REQUEST_BYTES_MAX
     other_file_bytes_max: int = 50 * _MIB
     file_bytes_max: Mapping[str, int] = field(default_factory=dict)
     parts_max: int = 1000

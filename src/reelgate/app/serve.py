@@ -96,7 +96,11 @@ async def _serve(
                 api = Api(
                     gateway,
                     Authenticator(gateway),
-                    CreateReader(gateway.models, allow_http=settings.allow_http_inputs),
+                    CreateReader(
+                        gateway.models,
+                        allow_http=settings.allow_http_inputs,
+                        request_bytes_max=settings.request_bytes_max,
+                    ),
                     PictureMaker(gateway),
                     settings.prefer_wait_s_max,
                     health,

@@ -22,7 +22,7 @@ from reelgate.store import idempotency, key_usage, ledger, tasks
 from reelgate.store.database import WAKE, CommitUnknown, Writer
 
 # An unclear COMMIT is asked about for these seconds before its request is answered.
-_DOUBT_PAUSES_MS = (50, 200, 500, 1_000, 2_000)
+_DOUBT_PAUSES_S = (0, 1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ async def _commit(
 ) -> Submitted:
     """Raises CommitUnknown when it can't be found out whether the task was made."""
     doubt: CommitUnknown | None = None
-    for pause_ms in (*_DOUBT_PAUSES_MS, 0):
+    for pause_s in (*_DOUBT_PAUSES_S, 0):
         write = partial(
             _submit_in,
             caller=caller,
@@ -114,7 +114,7 @@ async def _commit(
             doubt = error if isinstance(error, CommitUnknown) else doubt
             if doubt is None:
                 raise
-        await asyncio.sleep(pause_ms / 1000)
+        await asyncio.sleep(pause_s)
     assert doubt is not None
     raise doubt
 

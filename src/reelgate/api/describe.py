@@ -90,6 +90,7 @@ class Doc:
 
     Those of every route, of every route with a key and of every body are added by themselves.
     `access`, where given, are the ways in; otherwise it is a key, or nothing for a public route.
+    Every GET route answers HEAD; `head` says that it is worth telling.
     """
 
     summary: str
@@ -100,6 +101,7 @@ class Doc:
     body: Body | None = None
     codes: tuple[Code, ...] = ()
     access: tuple[Access, ...] = ()
+    head: bool = False
 
 
 PATH_PARAMS: Mapping[str, Param] = {

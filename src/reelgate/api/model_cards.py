@@ -54,7 +54,7 @@ class MediaCard(msgspec.Struct, frozen=True):
     bytes_max: int
 
 
-class LimitsCard(msgspec.Struct, frozen=True):
+class ModelLimits(msgspec.Struct, frozen=True):
     """What holds for every operation."""
 
     prompt_chars_max: int
@@ -71,7 +71,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     owned_by: str
     title: str
     operations: tuple[OperationCard, ...]
-    limits: LimitsCard
+    limits: ModelLimits
     pixel_sizes: dict[str, dict[str, tuple[str, ...]]]
 
 
@@ -108,7 +108,7 @@ def model_card(spec: ModelSpec) -> ModelCard:
         operations=tuple(
             _operation_card(spec, operation, row) for operation, row in spec.operations.items()
         ),
-        limits=LimitsCard(
+        limits=ModelLimits(
             spec.prompt_chars_max, _media_card(spec.image_limits), _media_card(spec.video_limits)
         ),
         pixel_sizes={tier: dict(ratios) for tier, ratios in spec.pixel_sizes.items()},

@@ -196,6 +196,7 @@ CONTENT = Doc(
         Code.STORAGE_FULL,
     ),
     access=(Access.KEY, Access.LINK),
+    head=True,
 )
 
 # ---- compatible paths ---------------------------------------------------------------------

@@ -4,11 +4,11 @@ Whatever happens in between ends in the contract's error shape, with a request i
 """
 
 import logging
-import os
+import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Union
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect
@@ -26,10 +26,12 @@ from reelgate.flows.rate_limit import Headers, RateLimiter
 
 log = logging.getLogger("reelgate.http")
 
+_JSON = (b"content-type", b"application/json")
+
 AccessLog = Callable[[str, str, int, int, str, str], None]
 """(method, path, status, microseconds, request id, task id or empty): one line per request."""
 
-Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
+Answer = Union["Json", Callable[[Scope, Receive, Send], Awaitable[None]]]
 Handler = Callable[["Call"], Awaitable[Answer]]
 
 
@@ -64,6 +66,7 @@ class Call:
     who: Caller | None = None
     actor: str = ""
     rate: Headers = ()
+    status: int = 0
     task_id: str = ""
     task_may_exist: bool = False
 
@@ -79,7 +82,8 @@ class Call:
 
     async def identify(self) -> Caller:
         """Who is calling, with room for one more request. Raises Refusal."""
-        caller = await self.api.authenticator.caller(self.header(b"authorization"))
+        header, authenticator = self.header(b"authorization"), self.api.authenticator
+        caller = authenticator.remembered(header) or await authenticator.caller(header)
         per_second = caller.key.limits.requests_per_second_max
         if per_second is not None:
             self.rate = self.api.limiter.take(caller.key, per_second).headers()
@@ -179,33 +183,23 @@ class HttpApi:
         if scope["type"] != "http":
             raise RuntimeError(f"{scope['type']} is not served here")
         began = time.perf_counter_ns()
-        request_id = f"req_{os.urandom(12).hex()}"
+        # Nobody gains by guessing it, so it need not come from the system.
+        request_id = f"req_{random.getrandbits(96):024x}"
         call = Call(self._api, scope, receive, request_id, {})
-        status = 0
-        extra = (b"x-request-id", request_id.encode())
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], extra, *call.rate]
-            await send(message)
-
         try:
-            answer = await self._answer(call)
-            await answer(scope, receive, send_with_id)
+            await _send(call, await self._answer(call), send)
         except ClientDisconnect:
-            status = status or 499
+            call.status = call.status or 499
         except Exception as error:
-            if status:  # the answer has begun; all that is left is to cut it short
+            if call.status:  # the answer has begun; all that is left is to cut it short
                 log.exception("answer broken off", extra={"request_id": request_id})
                 raise
-            await self._refuse(call, error)(scope, receive, send_with_id)
+            await _send(call, self._refuse(call, error), send)
         finally:
             elapsed_us = (time.perf_counter_ns() - began) // 1000
-            self._api.meter.count(call.route, status, elapsed_us)
+            self._api.meter.count(call.route, call.status, elapsed_us)
             self._access_log(
-                scope["method"], scope["path"], status, elapsed_us, request_id, call.task_id
+                scope["method"], scope["path"], call.status, elapsed_us, request_id, call.task_id
             )
 
     async def _answer(self, call: Call) -> Answer:
@@ -224,28 +218,31 @@ class HttpApi:
         return response
 
 
+@dataclass(slots=True)
 class Json:
-    """A JSON answer from encoded bytes, as cheap as ASGI allows."""
+    """A JSON answer from encoded bytes."""
 
-    __slots__ = ("body", "headers", "status")
+    body: bytes
+    status: int = 200
+    headers: Headers = ()
 
-    def __init__(
-        self, body: bytes, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()
-    ) -> None:
-        self.body = body
-        self.status = status
-        self.headers = headers
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        head: dict[str, Any] = {
-            "type": "http.response.start",
-            "status": self.status,
-            "headers": [
-                (b"content-type", b"application/json"),
-                (b"content-length", b"%d" % len(self.body)),
-                *self.headers,
-            ],
-        }
-        await send(head)
-        body = b"" if scope["method"] == "HEAD" else self.body
+async def _send(call: Call, answer: Answer, send: Send) -> None:
+    """Send an answer with the request's id, and note its status."""
+    own = ((b"x-request-id", call.request_id.encode()), *call.rate)
+    if isinstance(answer, Json):
+        call.status = answer.status
+        length = (b"content-length", b"%d" % len(answer.body))
+        headers = [_JSON, length, *answer.headers, *own]
+        body = b"" if call.scope["method"] == "HEAD" else answer.body
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+        return
+
+    async def send_own(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            call.status = message["status"]
+            message["headers"] = [*message["headers"], *own]
+        await send(message)
+
+    await answer(call.scope, call.receive, send_own)

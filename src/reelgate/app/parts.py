@@ -35,37 +35,28 @@ _DAY_MS = 86_400_000
 @contextlib.asynccontextmanager
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """The parts that flows act on, for as long as the block runs. Raises OperatorError."""
-    clock = SystemClock()
     make_folder(settings.data_dir, "REELGATE_DATA_DIR")
     make_folder(settings.media_dir, "REELGATE_MEDIA_URL")
-    database = open_database(settings)
-    guard = Guard(
-        GuardPolicy(
-            allow_http=settings.allow_http_inputs,
-            allow_private_network=settings.allow_private_inputs,
-            ports=None if settings.allow_private_inputs else GuardPolicy().ports,
-        )
-    )
-    upstreams = Upstreams(_upstream(settings, given, guard) for given in settings.upstreams)
-    secret = settings.secret.reveal() if settings.secret else None
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        database = open_database(settings)
+        stack.push_async_callback(database.close)
+        private = settings.allow_private_inputs
+        guard = _guard(stack, http=settings.allow_http_inputs, private=private)
+        upstreams = [_upstream(settings, given, guard, stack) for given in settings.upstreams]
+        secret = settings.secret.reveal() if settings.secret else None
         yield Gateway(
             db=database,
-            clock=clock,
+            clock=SystemClock(),
             models={
                 name: replace(spec, prices_micro=settings.prices_micro(spec))
                 for name, spec in MODELS.items()
             },
             media=DiskStore(settings.media_dir),
-            upstreams=upstreams,
+            upstreams=Upstreams(upstreams),
             guard=guard,
             secret=await installation_secret(database, secret),
             policy=_policy(settings),
         )
-    finally:
-        await upstreams.close()
-        await guard.close()
-        await database.close()
 
 
 def open_database(settings: Settings) -> Database:
@@ -102,10 +93,28 @@ def _policy(settings: Settings) -> Policy:
     )
 
 
-def _upstream(settings: Settings, given: UpstreamSettings, inputs_guard: Guard) -> Upstream:
+def _guard(stack: contextlib.AsyncExitStack, *, http: bool, private: bool) -> Guard:
+    """A guard that is closed with the rest."""
+    ports = None if private else GuardPolicy().ports
+    guard = Guard(GuardPolicy(allow_http=http, allow_private_network=private, ports=ports))
+    stack.push_async_callback(guard.close)
+    return guard
+
+
+def _upstream(
+    settings: Settings,
+    given: UpstreamSettings,
+    inputs_guard: Guard,
+    stack: contextlib.AsyncExitStack,
+) -> Upstream:
+    private = given.allow_private_network
+    provider = _provider(
+        settings, given, inputs_guard, _guard(stack, http=private, private=private)
+    )
+    stack.push_async_callback(provider.close)
     return Upstream(
         name=given.name,
-        provider=_provider(settings, given, inputs_guard),
+        provider=provider,
         models=given.models,
         priority=given.priority,
         weight=given.weight,
@@ -116,16 +125,13 @@ def _upstream(settings: Settings, given: UpstreamSettings, inputs_guard: Guard) 
     )
 
 
-def _provider(settings: Settings, given: UpstreamSettings, inputs_guard: Guard) -> Provider:
+def _provider(
+    settings: Settings, given: UpstreamSettings, inputs_guard: Guard, results_guard: Guard
+) -> Provider:
+    """Links of inputs and links of results pass different guards: what an operator allows an
+    upstream is not allowed to a customer.
+    """
     key = given.api_key.reveal() if given.api_key else None
-    private = given.allow_private_network
-    results = Guard(
-        GuardPolicy(
-            allow_http=private,
-            allow_private_network=private,
-            ports=None if private else GuardPolicy().ports,
-        )
-    )
     match given.kind:
         case "sandbox":
             return SandboxProvider(
@@ -138,7 +144,7 @@ def _provider(settings: Settings, given: UpstreamSettings, inputs_guard: Guard) 
             return Xai(
                 given.base_url or "https://api.x.ai",
                 key or "",
-                results,
+                results_guard,
                 image_tags=given.image_tags,
                 connections_max=given.max_in_flight,
             )
@@ -146,7 +152,7 @@ def _provider(settings: Settings, given: UpstreamSettings, inputs_guard: Guard) 
             return OpenAIVideos(
                 given.base_url or "",
                 key,
-                results,
+                results_guard,
                 inputs_guard=inputs_guard,
                 dialect=given.dialect,
                 connections_max=given.max_in_flight,

@@ -4,6 +4,7 @@ The bytes stay where they are: the MP4's boxes are read by range requests throug
 no URL is ever given to a decoder.
 """
 
+import asyncio
 import logging
 from dataclasses import replace
 
@@ -24,6 +25,9 @@ from reelgate.store import accounts, key_usage, ledger, tasks
 from reelgate.store.database import Writer
 
 log = logging.getLogger("reelgate.task")
+
+# A few small reads; tasks behind this one are waiting.
+PROBE_MS_MAX = 30_000
 
 
 async def measured(gateway: Gateway, task: Task) -> Task | Ending | None:
@@ -53,11 +57,17 @@ async def measured(gateway: Gateway, task: Task) -> Task | Ending | None:
 
 async def _probe(gateway: Gateway, task: Task, url: str) -> VideoFacts:
     limits = gateway.spec_of(task).video_limits
-    async with gateway.guard.reader(url, bytes_max=limits.bytes_max) as reader:
-        await reader.read_at(0, 1)
-        if reader.total_bytes is None:
-            raise Unreachable("the server does not say how long the file is")
-        return await probe_mp4(reader.read_at, reader.total_bytes)
+    try:
+        async with (
+            asyncio.timeout(PROBE_MS_MAX / 1000),
+            gateway.guard.reader(url, bytes_max=limits.bytes_max) as reader,
+        ):
+            await reader.read_at(0, 1)
+            if reader.total_bytes is None:
+                raise Unreachable("the server does not say how long the file is")
+            return await probe_mp4(reader.read_at, reader.total_bytes)
+    except TimeoutError:
+        raise Unreachable("the server is too slow") from None
 
 
 async def _take(gateway: Gateway, task: Task, facts: VideoFacts) -> Task | Ending | None:

@@ -353,7 +353,3 @@ class Upstreams:
             return False
         left[min(able, key=lambda up: up.priority).name] -= 1
         return True
-
-    async def close(self) -> None:
-        for upstream in self._all.values():
-            await upstream.provider.close()

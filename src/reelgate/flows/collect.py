@@ -42,6 +42,7 @@ class Progress:
     etag: str | None = None
     attempt: int = 0
     bad_results: int = 0
+    until_ms: int = 0
     hash: Any = field(default_factory=hashlib.sha256)
 
     def start_over(self) -> None:
@@ -64,6 +65,9 @@ async def collect(
     part = gateway.media.part_path(f"{task.id}.{task.epoch}.mp4")
     progress.attempt += 1
     if progress.attempt == 1:
+        # A film that was done in time is not lost because the deadline comes while it is fetched.
+        least_ms = gateway.clock.now_ms() + gateway.policy.collect_ms_min
+        progress.until_ms = max(task.deadline_at_ms, least_ms)
         await discard(gateway, task)
     try:
         await _download(gateway, task, provider, progress, part)
@@ -72,11 +76,11 @@ async def collect(
     except ResultGone as error:
         return await _fresh_link(gateway, task, provider, progress, str(error))
     except BadMedia as error:
-        return _bad_result(gateway, task, progress, str(error))
+        return _bad_result(gateway, progress, str(error))
     except (FetchError, TimeoutError) as error:
-        if isinstance(error, ResultChanged):
-            progress.start_over()
-        return _again(gateway, task, progress, str(error))
+        if isinstance(error, ResultChanged) or progress.etag is None:
+            progress.start_over()  # nothing says that the rest belongs to the beginning
+        return _again(gateway, progress, str(error))
     except StoreError as error:
         # The video exists and is paid for: it waits for room however long that takes.
         progress.start_over()
@@ -185,22 +189,22 @@ async def _fresh_link(
         async with asyncio.timeout(CALL_MS_MAX / 1000):
             answer = await provider.poll(task.upstream_ref or "")
     except TimeoutError:
-        return _again(gateway, task, progress, f"{detail}; no answer to the poll")
-    late = gateway.clock.now_ms() >= task.deadline_at_ms
+        return _again(gateway, progress, f"{detail}; no answer to the poll")
+    late = gateway.clock.now_ms() >= progress.until_ms
     if isinstance(answer, Done) and answer.result != task.result_url and not late:
         progress.start_over()
         url = answer.result
         return await gateway.db.write(lambda tx: tasks.note_change(tx, task, result_url=url))
     if isinstance(answer, Failed):
         detail = f"{detail}; {answer.message}"
-    return _again(gateway, task, progress, detail)
+    return _again(gateway, progress, detail)
 
 
-def _bad_result(gateway: Gateway, task: Task, progress: Progress, detail: str) -> Ending | Again:
+def _bad_result(gateway: Gateway, progress: Progress, detail: str) -> Ending | Again:
     progress.start_over()
     progress.bad_results += 1
     if progress.bad_results < _BAD_RESULTS_MAX:
-        return _again(gateway, task, progress, detail)
+        return _again(gateway, progress, detail)
     return failed(
         TaskError.UPSTREAM_UNAVAILABLE,
         "The upstream delivered a file that is not a whole video. Nothing was charged.",
@@ -208,12 +212,11 @@ def _bad_result(gateway: Gateway, task: Task, progress: Progress, detail: str) -
     )
 
 
-def _again(gateway: Gateway, task: Task, progress: Progress, detail: str) -> Ending | Again:
-    if gateway.clock.now_ms() < task.deadline_at_ms:
+def _again(gateway: Gateway, progress: Progress, detail: str) -> Ending | Again:
+    if gateway.clock.now_ms() < progress.until_ms:
         return Again(progress.attempt, detail)
     return failed(
         TaskError.UPSTREAM_UNAVAILABLE,
-        "The upstream made the video, but it could not be fetched before the task's deadline. "
-        "Nothing was charged.",
+        "The upstream made the video, but it could not be fetched in time. Nothing was charged.",
         note=detail,
     )

@@ -18,7 +18,10 @@ _DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The numbers an operator may set. Times in milliseconds; `result_ttl_ms` 0: kept for good."""
+    """The numbers an operator may set. Times in milliseconds; `result_ttl_ms` 0: kept for good.
+
+    `collect_ms_min` is how long a finished film is fetched for at least, whatever the deadline.
+    """
 
     task_deadline_ms: int = 1_800_000
     result_ttl_ms: int = 7 * _DAY_MS
@@ -27,6 +30,7 @@ class Policy:
     poll_ms_min: int = 2_000
     poll_ms_max: int = 5_000
     lease_ms: int = 10_000
+    collect_ms_min: int = 300_000
     result_bytes_max: int = 2 * 1024 * 1024 * 1024
     orphan_age_ms: int = _DAY_MS
     allow_http_inputs: bool = False

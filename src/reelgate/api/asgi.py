@@ -6,7 +6,7 @@ Whatever happens in between ends in the contract's error shape, with a request i
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Union
 from urllib.parse import parse_qsl
@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from reelgate.api.answers import Answers
 from reelgate.api.describe import Doc
 from reelgate.api.errors import error_response, method_not_allowed, route_not_found
 from reelgate.api.fields import CreateReader
@@ -35,9 +36,21 @@ Answer = Union["Json", Callable[[Scope, Receive, Send], Awaitable[None]]]
 Handler = Callable[["Call"], Awaitable[Answer]]
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An answer that stays the same while the process lives."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
 @dataclass(slots=True)
 class Api:
-    """What the handlers share. `in_hand` is how many tasks the worker of this process drives."""
+    """What the handlers share.
+
+    `in_hand` is how many tasks the worker of this process drives; `routes` is what is served;
+    `documents` are the pages made so far.
+    """
 
     gateway: Gateway
     authenticator: Authenticator
@@ -47,7 +60,13 @@ class Api:
     ready: Callable[[], Awaitable[dict[str, str]]] | None = None
     in_hand: Callable[[], int] | None = None
     meter: Meter = field(default_factory=Meter)
+    routes: "tuple[Route, ...]" = ()
+    documents: dict[str, Document] = field(default_factory=dict)
     limiter: RateLimiter = field(default_factory=RateLimiter)
+    answers: "Answers[Json]" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.answers = Answers(self.gateway.db)
 
 
 @dataclass(slots=True)
@@ -172,6 +191,7 @@ class HttpApi:
         self._api = api
         self._router = Router(routes)
         self._access_log = access_log
+        api.routes = routes
         for route in routes:
             api.meter.add(route)
 

@@ -69,10 +69,15 @@ async def _create(call: Call, preset: Preset) -> Answer:
 async def retrieve(call: Call) -> Answer:
     """The task now, or, with `Prefer: wait`, when it has ended."""
     call.task_id = task_id = call.params["task_id"]
-    task = await deliver.find(call.gateway, call.caller.account_id, task_id)
-    if not task.ended and (wait_s := prefer_wait_s(call)):
+    account_id, wait_s = call.caller.account_id, prefer_wait_s(call)
+    if not wait_s and (unchanged := await call.api.answers.unchanged(account_id, task_id)):
+        return unchanged
+    task = await deliver.find(call.gateway, account_id, task_id)
+    if not task.ended and wait_s:
         task = await wait_for_end(call, task, wait_s)
-    return _video(call, task)
+    answer = _video(call, task)
+    call.api.answers.keep(task, answer)
+    return answer
 
 
 def _video(call: Call, task: Task, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Json:

@@ -95,18 +95,26 @@ def insert(tx: Writer, task: Task, order_digest: str) -> None:
     )
 
 
+_GET = f"SELECT {_COLUMNS} FROM task WHERE id = ?"
+_GET_OF_ACCOUNT = f"{_GET} AND account_id = ?"
+
+
 def get(tx: Reader, task_id: str) -> Task | None:
     """Any task, whoever owns it: for the worker and the operator."""
-    row = tx.one(f"SELECT {_COLUMNS} FROM task WHERE id = ?", (task_id,))
+    row = tx.one(_GET, (task_id,))
     return _from_row(row) if row else None
 
 
 def get_of_account(tx: Reader, account_id: str, task_id: str) -> Task | None:
     """A task of this account; None for unknown and foreign ones alike."""
-    row = tx.one(
-        f"SELECT {_COLUMNS} FROM task WHERE id = ? AND account_id = ?", (task_id, account_id)
-    )
+    row = tx.one(_GET_OF_ACCOUNT, (task_id, account_id))
     return _from_row(row) if row else None
+
+
+def revision(tx: Reader, account_id: str, task_id: str) -> int | None:
+    """How often a task of this account has changed: the cheapest question about it."""
+    row = tx.one("SELECT revision FROM task WHERE id = ? AND account_id = ?", (task_id, account_id))
+    return row[0] if row else None
 
 
 def find_repeat(tx: Reader, account_id: str, order_digest: str, now_ms: int) -> Task | None:

@@ -9,12 +9,14 @@ from functools import partial
 from starlette.responses import Response, StreamingResponse
 
 from reelgate.api.asgi import Answer, Call
+from reelgate.api.errors import ErrorBody, ErrorEnvelope
 from reelgate.api.links import link_of
+from reelgate.api.wire import encode
 from reelgate.domain.errors import Code, Refusal
 from reelgate.flows import deliver
 from reelgate.flows.pictures import PICTURES
 
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z", re.IGNORECASE)
 _VIDEO = "video"
 VARIANTS = (_VIDEO, *PICTURES)
 
@@ -82,14 +84,11 @@ def _answer(
     }
     if _matches(call.header(b"if-none-match"), etag):
         return Response(status_code=304, headers=headers)
-    span = _span(call, shown.bytes, etag)
-    if span is None:
-        return Response(
-            status_code=416, headers={**headers, "content-range": f"bytes */{shown.bytes}"}
-        )
-    start, length = span
-    status = 200
-    if length != shown.bytes:
+    start, length, status = 0, shown.bytes, 200
+    if (asked := _range(call, etag)) is not None:
+        start, length = _span(*asked, shown.bytes)
+        if not length:
+            return _behind_the_end(shown, headers)
         status = 206
         headers["content-range"] = f"bytes {start}-{start + length - 1}/{shown.bytes}"
     headers["content-length"] = str(length)
@@ -98,30 +97,41 @@ def _answer(
     return StreamingResponse(stream(start, length), status, headers)
 
 
-def _span(call: Call, total: int, etag: str) -> tuple[int, int] | None:
-    """(start, length) to send; None when the range begins behind the end.
+def _range(call: Call, etag: str) -> tuple[int | None, int | None] | None:
+    """The first and last byte asked for, one of them None where it was left out.
 
-    Several ranges, or one of another version of the file, get the whole.
+    None for the whole: no range, several of them, or one of another version of the file.
     """
-    whole = (0, total)
-    given = call.header(b"range")
+    given, condition = call.header(b"range"), call.header(b"if-range")
     match = _RANGE.match(given.strip()) if given else None
-    condition = call.header(b"if-range")
-    if match is None or (condition is not None and condition != etag):
-        return whole
-    first, last = match[1], match[2]
-    if not first and not last:
-        return whole
-    if not first:
-        length = min(int(last), total)
-        return (total - length, length) if length else None
-    start = int(first)
-    if last and int(last) < start:
-        return whole
-    if start >= total:
+    if match is None or condition not in {None, etag}:
         return None
-    end = min(int(last), total - 1) if last else total - 1
-    return start, end - start + 1
+    first, last = (int(digits) if digits else None for digits in match.groups())
+    if first is None and last is None:
+        return None
+    if first is not None and last is not None and last < first:
+        return None
+    return first, last
+
+
+def _span(first: int | None, last: int | None, total: int) -> tuple[int, int]:
+    """(start, length) of a range; a length of 0 is one behind the end."""
+    if first is None:
+        length = min(last or 0, total)
+        return total - length, length
+    end = total if last is None else min(last + 1, total)
+    return first, max(0, end - first)
+
+
+def _behind_the_end(shown: _Shown, headers: dict[str, str]) -> Response:
+    message = f"The range begins behind the end: {shown.filename} has {shown.bytes} bytes."
+    error = ErrorBody(message, "invalid_request_error", "Range", Code.INVALID_VALUE.value)
+    whole = f"bytes */{shown.bytes}"
+    return Response(
+        encode(ErrorEnvelope(error)),
+        416,
+        {**headers, "content-range": whole, "content-type": "application/json"},
+    )
 
 
 def _matches(condition: str | None, etag: str) -> bool:

@@ -23,6 +23,7 @@ _NO_NUL = r"^[^\u0000]*$"
 _PROMPT = r"^[^\u0000]*[^\u0000\s][^\u0000]*$"
 _LINK = r"^[hH][tT][tT][pP][sS]{scheme}://[^/?#\u0000-\u0020\u007f][^\u0000-\u0020\u007f]*$"
 _DATA_URI = r"^[dD][aA][tT][aA]:[^,]{0,240};[bB][aA][sS][eE]64,[A-Za-z0-9+/]+={0,2}$"
+_DATA: Schema = {"title": "data: URI", "type": "string", "pattern": _DATA_URI}
 _TASK_ID = "^task_[2-7a-z]{32}$"
 
 
@@ -74,24 +75,24 @@ def seconds(span: Span) -> Schema:
     return {
         "anyOf": [
             {"type": "integer", "minimum": span.low, "maximum": span.high},
-            {"type": "string", "pattern": f"^0{{0,7}}({allowed})$"},
+            {"title": "its digits", "type": "string", "pattern": f"^0{{0,7}}({allowed})$"},
         ]
     }
 
 
 def _link(known: Known) -> Schema:
     pattern = _LINK.format(scheme="?" if known.allow_http else "")
-    return {"type": "string", "pattern": pattern, "maxLength": URL_CHARS_MAX}
+    return {"title": "link", "type": "string", "pattern": pattern, "maxLength": URL_CHARS_MAX}
 
 
 def _picture(known: Known, *keys: str) -> Schema:
-    text = {"anyOf": [_link(known), {"type": "string", "pattern": _DATA_URI}]}
+    text = {"anyOf": [_link(known), _DATA]}
     objects = [closed({key: text}, key) for key in keys]
     return {"anyOf": [*text["anyOf"], *objects]}
 
 
 def _clip(known: Known) -> Schema:
-    text = {"anyOf": [_link(known), {"type": "string", "pattern": _DATA_URI}]}
+    text = {"anyOf": [_link(known), _DATA]}
     task = {"type": "string", "pattern": _TASK_ID}
     return {"anyOf": [*text["anyOf"], closed({"url": text}, "url"), closed({"id": task}, "id")]}
 

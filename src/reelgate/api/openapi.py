@@ -18,7 +18,6 @@ from reelgate.api.describe import (
     TAGS,
     Access,
     Body,
-    Fields,
     Param,
     Reply,
     Schema,
@@ -142,7 +141,7 @@ class _Document:
         if isinstance(of, Preset):
             name = _body_name(of) if media == JSON else f"{_body_name(of)}Form"
             return {"$ref": REFERENCE.format(name=name)}
-        return {"type": "object"} if of is Fields else self._types.reference(of)
+        return self._types.reference(of)
 
     def _bodies(self) -> dict[str, Schema]:
         presets = [

@@ -16,6 +16,7 @@ from reelgate.api.describe import (
     Reply,
     Tag,
 )
+from reelgate.api.errors import ErrorEnvelope
 from reelgate.api.fields import CREATE, Preset
 from reelgate.api.model_cards import ModelCard, ModelList, Pricing
 from reelgate.domain.errors import Code
@@ -24,6 +25,7 @@ from reelgate.domain.model import Operation
 # ---- what several routes say --------------------------------------------------------------
 
 _PENDING = ("openai-poll-after-ms", "retry-after")
+_DOCUMENT = ("etag", "cache-control")
 _FILE = ("etag", "accept-ranges", "content-disposition", "cache-control")
 # The id stands for whichever task the path names.
 _REMIX = Preset(operation=Operation.EDIT_VIDEO, source_task_id="")
@@ -167,8 +169,8 @@ CONTENT = Doc(
         Reply("It has not changed.", status=304, media=(), headers=_FILE),
         Reply(
             "The range begins behind the end.",
+            ErrorEnvelope,
             status=416,
-            media=(),
             headers=(*_FILE, "content-range"),
         ),
     ),
@@ -244,4 +246,22 @@ METRICS = Doc(
     (Reply("Every metric.", media=(metrics.MEDIA_TYPE,)),),
     "Requests, tasks, upstreams, the database's queue, room for videos. "
     "docs/reference/metrics.md lists them.",
+)
+OPENAPI = Doc(
+    "This API for programs",
+    Tag.OPERATIONS,
+    (
+        Reply("OpenAPI 3.1, with the models and prices in force.", Fields, headers=_DOCUMENT),
+        Reply("It has not changed.", status=304, media=(), headers=_DOCUMENT),
+    ),
+    params=(IF_NONE_MATCH,),
+)
+DOCS = Doc(
+    "This page",
+    Tag.OPERATIONS,
+    (
+        Reply("The reference for people.", media=("text/html; charset=utf-8",), headers=_DOCUMENT),
+        Reply("It has not changed.", status=304, media=(), headers=_DOCUMENT),
+    ),
+    params=(IF_NONE_MATCH,),
 )

@@ -3,7 +3,17 @@
 Literal segments go before parameters, so no word is read as a task id.
 """
 
-from reelgate.api import content, events, metrics, models, money, money_docs, ops, videos
+from reelgate.api import (
+    content,
+    events,
+    metrics,
+    models,
+    money,
+    money_docs,
+    ops,
+    reference,
+    videos,
+)
 from reelgate.api import route_docs as doc
 from reelgate.api.admin_routes import ADMIN_ROUTES
 from reelgate.api.asgi import Route
@@ -35,5 +45,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", ops.healthz, doc.HEALTHZ, keyed=False),
     Route("GET", "/readyz", ops.readyz, doc.READYZ, keyed=False),
     Route("GET", "/metrics", metrics.metrics, doc.METRICS, keyed=False),
+    Route("GET", "/openapi.json", reference.openapi_json, doc.OPENAPI, keyed=False),
+    Route("GET", "/docs", reference.docs, doc.DOCS, keyed=False),
     *ADMIN_ROUTES,
 )

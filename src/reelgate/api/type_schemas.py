@@ -28,7 +28,12 @@ class TypeSchemas:
             and not isinstance(route.doc.body.of, Preset)
             and route.doc.body.of is not Fields
         ]
-        told = [reply.type for route in routes for reply in route.doc.replies if reply.type]
+        told = [
+            reply.type
+            for route in routes
+            for reply in route.doc.replies
+            if reply.type not in {None, Fields}
+        ]
         self._references: dict[Any, str] = {}
         self.components = {
             **self._schemas([*told, ErrorEnvelope], told=True),
@@ -37,7 +42,7 @@ class TypeSchemas:
 
     def reference(self, of: Any) -> Schema:
         """What stands for a type wherever it is used."""
-        return {"$ref": self._references[of]}
+        return {"type": "object"} if of is Fields else {"$ref": self._references[of]}
 
     def _schemas(self, types: list[Any], *, told: bool) -> dict[str, Schema]:
         """Every field of an answer is always there; of a body only those without a default."""

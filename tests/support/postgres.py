@@ -118,6 +118,39 @@ def running_postgres(*, durable: bool = False) -> Iterator[str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+class RestartablePostgres:
+    """A server that a test may stop and start; it comes back where it was."""
+
+    def __init__(self, cluster: _Cluster) -> None:
+        self._cluster = cluster
+        self._process, self._port = _start(cluster, {**SETTINGS, **NOT_DURABLE})
+        self.url = cluster.url(self._port)
+
+    def stop(self) -> None:
+        """As on `systemctl stop`: connections are ended."""
+        _stop(self._process)
+
+    def start(self) -> None:
+        settings = {**SETTINGS, **NOT_DURABLE}
+        self._process, _ = _start(self._cluster, settings, self._port)
+
+
+@contextmanager
+def restartable_postgres() -> Iterator[RestartablePostgres]:
+    """A server of the test's own, whatever REELGATE_TEST_POSTGRES_URL names."""
+    identity = _identity()
+    shared_tmp = None if identity.uid is None else "/tmp"
+    home = Path(tempfile.mkdtemp(prefix="reelgate-postgres-", dir=shared_tmp))
+    try:
+        server = RestartablePostgres(_prepare(home, identity))
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
 @contextmanager
 def fresh_database(admin_url: str, *, template: str = "template1") -> Iterator[str]:
     """Create a database, yield its URL, and drop it with whatever is still connected.
@@ -217,11 +250,13 @@ def _runs(programs: Path, identity: _Identity) -> bool:
     return done.returncode == 0
 
 
-def _start(cluster: _Cluster, settings: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], int]:
-    """Start a server on a free port and wait until it takes connections."""
+def _start(
+    cluster: _Cluster, settings: Mapping[str, str], fixed_port: int | None = None
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a server, on a free port unless one is named, and wait until it takes connections."""
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     for _ in range(START_ATTEMPTS_MAX):
-        port = _free_port()
+        port = fixed_port or _free_port()
         with cluster.log.open("wb") as log:
             process = subprocess.Popen(
                 [cluster.bin / "postgres", "-D", cluster.data, "-p", str(port), *options],

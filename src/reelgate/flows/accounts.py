@@ -116,7 +116,7 @@ async def credit(
             )
         return False
 
-    return await gateway.db.write(add)
+    return await gateway.db.write(add, locks=account_id)
 
 
 async def adjust(

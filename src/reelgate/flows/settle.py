@@ -69,7 +69,7 @@ async def settle(
             also(tx)
         return ended
 
-    ended = await gateway.db.write(write)
+    ended = await gateway.db.write(write, locks=task.account_id)
     crash_point("settle.after_commit")
     if ended is not None:
         gateway.watch.changed(task.id)

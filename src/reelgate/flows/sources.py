@@ -93,7 +93,9 @@ async def _hold_for(
         return task
     now_ms = gateway.clock.now_ms()
     try:
-        return await gateway.db.write(lambda tx: _grow(tx, task, source, needed_micro, now_ms))
+        return await gateway.db.write(
+            lambda tx: _grow(tx, task, source, needed_micro, now_ms), locks=task.account_id
+        )
     except Refusal as refusal:
         return failed(TaskError.INSUFFICIENT_BALANCE, refusal.message)
 

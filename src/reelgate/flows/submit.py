@@ -109,7 +109,7 @@ async def _commit(
             doubtful=doubt is not None,
         )
         try:
-            return await gateway.db.write(write)
+            return await gateway.db.write(write, locks=task.account_id)
         except StoreUnavailable as error:
             doubt = error if isinstance(error, CommitUnknown) else doubt
             if doubt is None:

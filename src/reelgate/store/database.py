@@ -57,8 +57,12 @@ class Database(Protocol):
         """How many transactions wait for their turn, about."""
         ...
 
-    async def write(self, fn: Callable[[Writer], T]) -> T:
-        """Run `fn` in a write transaction; when this returns, it is on disk."""
+    async def write(self, fn: Callable[[Writer], T], *, locks: str = "") -> T:
+        """Run `fn` in a write transaction; when this returns, it is on disk.
+
+        `locks` is the row that others want too, an account's id: transactions that share a COMMIT
+        run in the order of it.
+        """
         ...
 
     async def read(self, fn: Callable[[Reader], T]) -> T:

@@ -42,7 +42,11 @@ SQLITE = Dialect(
 )
 POSTGRES = Dialect(
     name="postgres",
-    versioned="SELECT 1 WHERE to_regclass('schema_version') IS NOT NULL",
+    # Not to_regclass: that may answer from a cache of before the lock.
+    versioned=(
+        "SELECT 1 FROM pg_tables "
+        "WHERE schemaname = current_schema() AND tablename = 'schema_version'"
+    ),
     begin="BEGIN",
     lock="SELECT pg_advisory_xact_lock(7305810913)",
     auto_id="BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",

@@ -13,6 +13,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import psycopg
@@ -48,13 +50,12 @@ _CONNECT = {
 }
 # Said outright, because a server may have another default.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-# Groups of several processes may wait for each other's locks crosswise. The server would look for
-# that after a second only; so long nobody waits in a group.
-_BEGIN_GROUP = f"{_BEGIN}; SET LOCAL lock_timeout = '50ms'"
+# Should groups wait for each other's locks crosswise all the same: the server would look for that
+# after a second only, and so long nobody waits in a group.
+_BEGIN_GROUP = f"{_BEGIN}; SET LOCAL lock_timeout = '250ms'"
 _CROSSWISE = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 
 _Connection = psycopg.Connection[Row]
-_Job = tuple[Callable[[Any], Any], bool, asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 _Result = tuple[Any, BaseException | None]
 
 
@@ -88,6 +89,30 @@ def connect(url: str) -> "psycopg.Connection[Row]":
     """A connection that keeps no state on the server between transactions."""
     conninfo = make_conninfo("", **{**_CONNECT, **conninfo_to_dict(url)})
     return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+
+
+@dataclass(slots=True)
+class _Job:
+    """A transaction, or a read, and whoever waits for it."""
+
+    fn: Callable[[Any], Any]
+    writes: bool
+    locks: str
+    loop: asyncio.AbstractEventLoop
+    waiter: "asyncio.Future[Any]"
+
+    def tell(self, value: Any, error: BaseException | None) -> None:
+        """Wake the waiter, from any thread."""
+        with contextlib.suppress(RuntimeError):  # a loop that was closed waits for nothing
+            self.loop.call_soon_threadsafe(self._set, value, error)
+
+    def _set(self, value: Any, error: BaseException | None) -> None:
+        if self.waiter.done():
+            return
+        if error is None:
+            self.waiter.set_result(value)
+        else:
+            self.waiter.set_exception(error)
 
 
 def _one_line(error: BaseException) -> str:
@@ -139,8 +164,8 @@ class PostgresDatabase:
     def waiting(self) -> int:
         return self._jobs.qsize()
 
-    async def write(self, fn: Callable[[Writer], T]) -> T:
-        return await asyncio.shield(self._enqueue(fn, writes=True))
+    async def write(self, fn: Callable[[Writer], T], *, locks: str = "") -> T:
+        return await asyncio.shield(self._enqueue(fn, writes=True, locks=locks))
 
     async def read(self, fn: Callable[[Reader], T]) -> T:
         return await self._enqueue(_in_snapshot(fn), writes=False)
@@ -165,30 +190,34 @@ class PostgresDatabase:
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
-    def _enqueue(self, fn: Callable[[Any], T], *, writes: bool) -> "asyncio.Future[T]":
+    def _enqueue(
+        self, fn: Callable[[Any], T], *, writes: bool, locks: str = ""
+    ) -> "asyncio.Future[T]":
         if self._closed:
             raise StoreUnavailable("the database is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put((fn, writes, loop, future))
+        self._jobs.put(_Job(fn, writes, locks, loop, future))
         return future
 
     def _serve(self) -> None:
         connection: _Connection | None = None
         next_up: list[_Job | None] = []
         while (job := next_up.pop() if next_up else self._jobs.get()) is not None:
-            group = deque([job])
+            group = [job]
             # More writes that wait already; reads go alone, they have no fsync to share.
-            while job[1] and len(group) < self._group_max:
+            while job.writes and len(group) < self._group_max:
                 try:
                     other = self._jobs.get_nowait()
                 except queue.Empty:
                     break
-                if other is None or not other[1]:
+                if other is None or not other.writes:
                     next_up.append(other)
                     break
                 group.append(other)
-            connection = self._run(connection, group)
+            # All groups take their locks in the same order, so that no two wait for each other.
+            group.sort(key=attrgetter("locks"))
+            connection = self._run(connection, deque(group))
         if connection is not None:
             connection.close()
 
@@ -246,13 +275,13 @@ def _run_group(connection: "_Connection", group: "deque[_Job]") -> None:
         return
     while group:
         job = group[0]
-        value, error = _commit_alone(connection, tx, job) if job[1] else _run_read(tx, job)
-        _tell(deque([group.popleft()]), value, error)
+        result = _commit_alone(connection, tx, job) if job.writes else _run_read(tx, job)
+        group.popleft().tell(*result)
 
 
 def _run_read(tx: PostgresTx, job: _Job) -> _Result:
     try:
-        return job[0](tx), None
+        return job.fn(tx), None
     except (psycopg.OperationalError, psycopg.InterfaceError):
         raise
     except BaseException as error:  # noqa: BLE001 - handed to whoever waits for this job
@@ -277,14 +306,14 @@ def _commit_together(connection: "_Connection", tx: PostgresTx, group: "deque[_J
             raise
         _tell(group, None, CommitUnknown(f"the connection broke during COMMIT: {error}"))
         return True
-    while results:
-        _tell(deque([group.popleft()]), *results.pop(0))
+    for result in results:
+        group.popleft().tell(*result)
     return True
 
 
 def _run_in_savepoint(connection: "_Connection", tx: PostgresTx, job: _Job) -> _Result:
     try:
-        value = job[0](tx)
+        value = job.fn(tx)
     except _CROSSWISE:
         raise
     except BaseException as error:
@@ -301,7 +330,7 @@ def _commit_alone(connection: "_Connection", tx: PostgresTx, job: _Job) -> _Resu
         tx.run(_BEGIN)
         committing = False
         try:
-            value = job[0](tx)
+            value = job.fn(tx)
             committing = True
             tx.run("COMMIT")
         except BaseException as error:
@@ -320,15 +349,4 @@ def _commit_alone(connection: "_Connection", tx: PostgresTx, job: _Job) -> _Resu
 def _tell(group: "deque[_Job]", value: Any, error: BaseException | None) -> None:
     """Tell all waiters of a group, and empty it."""
     while group:
-        _, _, loop, future = group.popleft()
-        with contextlib.suppress(RuntimeError):  # a loop that was closed waits for nothing
-            loop.call_soon_threadsafe(_set_result, future, value, error)
-
-
-def _set_result(future: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(value)
-    else:
-        future.set_exception(error)
+        group.popleft().tell(value, error)

@@ -138,7 +138,7 @@ class SqliteDatabase:
     def waiting(self) -> int:
         return len(self._jobs)
 
-    async def write(self, fn: Callable[[Writer], T]) -> T:
+    async def write(self, fn: Callable[[Writer], T], *, locks: str = "") -> T:
         if self._closed:
             raise StoreUnavailable("the database is closed")
         loop = asyncio.get_running_loop()

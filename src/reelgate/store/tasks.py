@@ -15,6 +15,7 @@ from reelgate.domain.task import Failure, Result, State, Task, may_move
 from reelgate.store.database import Reader, Row, Writer
 
 RETRY_WINDOW_MS = 600_000
+_IDS_MAX = 10_000  # both databases have a limit on the parameters of one statement
 
 
 def _encode(value: Any) -> str:
@@ -162,9 +163,13 @@ def page(
 
 
 def revisions(tx: Reader, task_ids: Sequence[str]) -> dict[str, int]:
-    """The revision of each task: one statement for any number of waiters."""
-    marks = ",".join("?" * len(task_ids))
-    return dict(tx.all(f"SELECT id, revision FROM task WHERE id IN ({marks})", task_ids))
+    """The revision of each task: few statements for any number of waiters."""
+    found: dict[str, int] = {}
+    for at in range(0, len(task_ids), _IDS_MAX):
+        ids = task_ids[at : at + _IDS_MAX]
+        marks = ",".join("?" * len(ids))
+        found.update(tx.all(f"SELECT id, revision FROM task WHERE id IN ({marks})", ids))
+    return found
 
 
 # ---- leases -------------------------------------------------------------------------------

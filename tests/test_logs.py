@@ -97,7 +97,7 @@ def test_nobody_can_forge_a_second_line(setup: Setup, out: io.StringIO) -> None:
 
 def test_an_event_has_its_fields(setup: Setup, out: io.StringIO) -> None:
     setup()
-    event(log, "task moved", task_id="task_1", from_="queued", to="sending", left_out=None, empty="")
+    event(log, "task moved", task_id="task_1", from_="queued", to="sending", nothing=None, none="")
     line = out.getvalue()
     assert line.endswith("Z INFO task moved task_id=task_1 from=queued to=sending\n")
 

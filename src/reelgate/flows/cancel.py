@@ -11,11 +11,13 @@ from reelgate.flows import inputs
 from reelgate.flows.gateway import Gateway
 from reelgate.flows.settle import failed, settle
 from reelgate.flows.verdicts import CANCEL_MS_MAX
+from reelgate.flows.watch import wait_for
 from reelgate.store import tasks
 from reelgate.store.database import Writer
 
 _MESSAGE = "The task was cancelled. Nothing was charged."
 _RACES_MAX = 5
+_SENDING_WAIT_S = 15.0
 
 
 async def cancel(
@@ -25,6 +27,10 @@ async def cancel(
     for _ in range(_RACES_MAX):
         if task.ended:
             raise _too_late(task, f"it is {task.status} already")
+        if task.state is State.SENDING:
+            # To its owner it is queued still, and in a moment it is that again, or running.
+            task = await _after_sending(gateway, task)
+            continue
         if task.state is not State.QUEUED:
             await _stop_upstream(gateway, task)
         ending = failed(TaskError.CANCELLED, _MESSAGE, state=State.CANCELLED)
@@ -38,6 +44,23 @@ async def cancel(
             return moved  # the worker heard of it from the upstream first
         task = moved or task
     raise _too_late(task, "it is changing at this moment")
+
+
+async def _after_sending(gateway: Gateway, task: Task) -> Task:
+    """The task when its submit has been answered. Raises Refusal when that takes too long."""
+    changed = gateway.watch.subscribe(task.id)
+    try:
+        async with asyncio.timeout(_SENDING_WAIT_S):
+            while task.state is State.SENDING and not gateway.watch.closed:
+                found = await gateway.db.point(partial(tasks.get, task_id=task.id))
+                task = found or task
+                if task.state is State.SENDING:
+                    await wait_for(changed, _SENDING_WAIT_S)
+    except TimeoutError:
+        raise _too_late(task, "it is being sent to the upstream; try again") from None
+    finally:
+        gateway.watch.unsubscribe(task.id, changed)
+    return task
 
 
 async def _stop_upstream(gateway: Gateway, task: Task) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from reelgate.domain.model import Operation
 
+_canonical_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
@@ -122,5 +124,5 @@ class Order:
             self.user,
             sorted(self.metadata.items()),
         ]
-        text = json.dumps(canonical, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        text = _canonical_json(canonical).encode("utf-8", "surrogatepass")
+        return hashlib.sha256(text).hexdigest()

@@ -239,7 +239,7 @@ def _check_images(case: _Case) -> Iterator[Problem]:
 
 def _check_tags(case: _Case, pictures: int) -> Iterator[Problem]:
     prompt, tag = case.draft.prompt or "", case.model.images_tag
-    if len(prompt) > case.model.prompt_chars_max:
+    if tag not in prompt or len(prompt) > case.model.prompt_chars_max:
         return
     numbers = {int(digits) for digits in re.findall(re.escape(tag) + "([0-9]{1,9})", prompt)}
     if wrong := sorted(number for number in numbers if not 1 <= number <= pictures):

@@ -31,7 +31,7 @@ SQLITE = Dialect(
     versioned="SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'",
     begin="BEGIN IMMEDIATE",
     lock="SELECT 1",
-    auto_id="INTEGER PRIMARY KEY AUTOINCREMENT",
+    auto_id="INTEGER PRIMARY KEY",
     text_id="TEXT",
     append_only=(
         """CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table}

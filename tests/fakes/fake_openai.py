@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tests.fakes.wire import Part, Reply, Request, Wire, ranged
+from tests.fakes.wire import Mishap, Part, Reply, Request, Wire, ranged
 
 KEY = "sk-test-0123456789abcdef"
 MODEL = "the-model"
@@ -64,7 +64,9 @@ TRAITS: Mapping[Name, Traits] = {
 
 @dataclass
 class VideoJob:
-    """One accepted create. `life` are the answers to its polls; the last one stays."""
+    """One accepted create. `life` are the answers to its polls; the last one stays. `mishaps`
+    befall its downloads, in order.
+    """
 
     id: str
     route: str
@@ -73,13 +75,15 @@ class VideoJob:
     key: str | None
     life: deque[Reply] = field(default_factory=deque)
     content: Reply | None = None
+    mishaps: deque[Mishap] = field(default_factory=deque)
 
 
 class FakeVideos(Wire):
     """One server of a row of TRAITS."""
 
-    def __init__(self, name: Name = "openai") -> None:
+    def __init__(self, name: Name = "openai", film: bytes = FILM) -> None:
         super().__init__()
+        self.film = film
         self.name: Name = name
         self.traits = TRAITS[name]
         self.models = [MODEL]
@@ -188,14 +192,14 @@ class FakeVideos(Wire):
             self.traits.id_form.format(len(self.jobs) + 1), request.path, fields, files, key
         )
         self.jobs[job.id] = job
-        usual = [
-            self.state(job, self.traits.first_status),
-            self.state(job, "in_progress"),
-            self.state(job, "completed"),
-        ]
-        job.life.extend(self.next_life(job) if self.next_life else usual)
+        job.life.extend((self.next_life or self.usual_life)(job))
         self.next_life = None
         return self.state(job, "queued")
+
+    def usual_life(self, job: VideoJob) -> list[Reply]:
+        """Queued, in progress, completed."""
+        words = (self.traits.first_status, "in_progress", "completed")
+        return [self.state(job, status) for status in words]
 
     def _read(self, request: Request) -> tuple[dict[str, Any], list[Part]] | str:
         """The fields and files of a create, or what is wrong with it."""
@@ -226,4 +230,5 @@ class FakeVideos(Wire):
             return job.content
         if request.query:
             return self.error(404, "not_found", "Not Found")  # SGLang's answer to variant=video
-        return ranged(request, FILM, self.etag)
+        good = ranged(request, self.film, self.etag)
+        return job.mishaps.popleft()(request, good) if job.mishaps else good

@@ -99,9 +99,10 @@ class XaiJob:
 class FakeXai(Wire):
     """The API; its `bucket` is the other host, where results lie."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, film: bytes = FILM) -> None:
         super().__init__()
         self.bucket = bucket
+        self.film = film
         self.models = [MODEL]
         self.jobs: dict[str, XaiJob] = {}
         self.next_submits: deque[Reply] = deque()
@@ -148,7 +149,7 @@ class FakeXai(Wire):
 
     def usual_life(self, job: XaiJob) -> list[Reply]:
         """Pending without a body, pending with one, done."""
-        url = self.bucket.put(f"xai-video-{job.id}.mp4", FILM)
+        url = self.bucket.put(f"xai-video-{job.id}.mp4", self.film)
         return [Reply(202), Reply(202, {"status": "pending", "progress": 40}), done(url)]
 
 

@@ -12,7 +12,7 @@ import json
 import socket
 import struct
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -87,11 +87,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. A body that is not bytes is sent as JSON."""
+    """One answer. A body that is not bytes is sent as JSON. `fault` is what goes wrong with it."""
 
     status: int = 200
     body: Any = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    fault: Fault | None = None
 
     def wire(self) -> bytes:
         """The answer as it goes over the wire."""
@@ -185,7 +186,8 @@ class Wire:
             return await _go_wrong(fault, fault.instead or b"", writer)
         request = await _read_request(first, reader)
         self.requests.append(request)
-        answer = (self._once.popleft() if self._once else self.answer(request)).wire()
+        reply = self._once.popleft() if self._once else self.answer(request)
+        fault, answer = fault or reply.fault, reply.wire()
         if fault is not None:
             return await _go_wrong(fault, fault.instead or answer, writer)
         writer.write(answer)
@@ -239,12 +241,20 @@ def ranged(request: Request, data: bytes, etag: str, mime: str = "video/mp4") ->
     return Reply(206, data[start : end + 1], {**headers, **span})
 
 
+# What becomes of the answer to one download.
+Mishap = Callable[[Request, Reply], Reply]
+
+
 class Bucket(Wire):
-    """Where results lie: another host than the API, asking for no key."""
+    """Where results lie: another host than the API, asking for no key.
+
+    `mishaps` befall the downloads of a path, in order.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.files: dict[str, bytes] = {}
+        self.mishaps: dict[str, deque[Mishap]] = {}
         self.version = 1
 
     def put(self, name: str, data: bytes) -> str:
@@ -257,4 +267,6 @@ class Bucket(Wire):
         data = self.files.get(request.path)
         if data is None:
             return Reply(403, b"<Error><Code>AccessDenied</Code></Error>")
-        return ranged(request, data, f'"v{self.version}"')
+        good = ranged(request, data, f'"v{self.version}"')
+        mishaps = self.mishaps.get(request.path)
+        return mishaps.popleft()(request, good) if mishaps else good

@@ -69,14 +69,16 @@ class World:
 
     # ---- what a customer does -------------------------------------------------------------
 
-    def draft(self, prompt: str = "A paper boat", seconds: int = 2, **fields: Any) -> Draft:
+    def draft(self, prompt: str = "A paper boat", seconds: int | None = 2, **fields: Any) -> Draft:
         """A text-to-video request, unless `fields` say otherwise."""
         return Draft(**{"model": MODEL, "prompt": prompt, "seconds": seconds, **fields})
 
     async def submitted(self, draft: Draft, **repeatable: Any) -> Submitted:
         return await submit(self.gateway, self.caller, draft, [], Repeatable(**repeatable))
 
-    async def submit(self, prompt: str = "A paper boat", seconds: int = 2, **fields: Any) -> Task:
+    async def submit(
+        self, prompt: str = "A paper boat", seconds: int | None = 2, **fields: Any
+    ) -> Task:
         return (await self.submitted(self.draft(prompt, seconds, **fields))).task
 
     async def balance(self) -> tuple[int, int]:

@@ -7,7 +7,7 @@ what it has not seen. Waiting costs no database read of its own; see `flows/watc
 from collections.abc import AsyncIterator
 from functools import partial
 
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from reelgate.api import wire
 from reelgate.api.asgi import Answer, Call
@@ -27,11 +27,13 @@ _HEADERS = {
 
 
 async def events(call: Call) -> Answer:
-    """The stream of one task."""
+    """The stream of one task; 204 for a client that has seen its end."""
     call.task_id = task_id = call.params["task_id"]
     task = await deliver.find(call.gateway, call.caller.account_id, task_id)
     last = call.header(b"last-event-id") or ""
     seen = int(last) if last.isascii() and last.isdecimal() and len(last) < 19 else -1
+    if task.ended and seen >= task.revision:
+        return Response(status_code=204, headers=_HEADERS)  # or it would come back for ever
     return StreamingResponse(
         _stream(call, task, seen), headers=_HEADERS, media_type="text/event-stream"
     )

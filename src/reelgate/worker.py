@@ -114,6 +114,7 @@ class Worker:
             leases.register(tx, self._id, now_ms, until_ms)
 
         await self._gateway.db.write(register)
+        crash_point("worker.after_register_commit")
         log.info("worker started", extra={"worker_id": self._id})
 
     async def _renew_loop(self) -> None:

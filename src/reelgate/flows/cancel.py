@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable
 from functools import partial
 
+from reelgate.domain.crashpoints import crash_point
 from reelgate.domain.errors import Code, Refusal, TaskError
 from reelgate.domain.task import State, Task
 from reelgate.flows import inputs
@@ -74,6 +75,7 @@ async def _stop_upstream(gateway: Gateway, task: Task) -> None:
                 stopped = await upstream.provider.cancel(task.upstream_ref)
     if not stopped:
         raise _too_late(task, "the upstream has it and does not stop it")
+    crash_point("cancel.after_upstream_stopped")
 
 
 def _too_late(task: Task, why: str) -> Refusal:

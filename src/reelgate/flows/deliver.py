@@ -6,6 +6,7 @@ import hmac
 from dataclasses import dataclass
 from functools import partial
 
+from reelgate.domain.crashpoints import crash_point
 from reelgate.domain.errors import Code, Refusal
 from reelgate.domain.ids import is_task_id
 from reelgate.domain.task import State, Task
@@ -97,8 +98,10 @@ async def delete(gateway: Gateway, account_id: str, task_id: str) -> None:
         )
     now_ms = gateway.clock.now_ms()
     await gateway.db.write(partial(tasks.mark_deleted, task_id=task_id, now_ms=now_ms))
+    crash_point("delete.after_hide_commit")
     if task.result is not None:
         await pictures.remove_all(gateway, task.result.key)
+        crash_point("delete.after_bytes")
         await gateway.db.write(partial(tasks.mark_purged, task_id=task_id, now_ms=now_ms))
     gateway.watch.changed(task_id)
 

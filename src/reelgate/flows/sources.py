@@ -8,6 +8,7 @@ import asyncio
 import logging
 from dataclasses import replace
 
+from reelgate.domain.crashpoints import crash_point
 from reelgate.domain.errors import Code, Refusal, TaskError
 from reelgate.domain.money import usd
 from reelgate.domain.order import SourceFacts
@@ -93,11 +94,13 @@ async def _hold_for(
         return task
     now_ms = gateway.clock.now_ms()
     try:
-        return await gateway.db.write(
+        held = await gateway.db.write(
             lambda tx: _grow(tx, task, source, needed_micro, now_ms), locks=task.account_id
         )
     except Refusal as refusal:
         return failed(TaskError.INSUFFICIENT_BALANCE, refusal.message)
+    crash_point("send.after_measure_commit")
+    return held
 
 
 def _grow(

@@ -28,6 +28,7 @@ from reelgate.flows.world import check_world
 from reelgate.media.disk import DiskStore
 from reelgate.net.guard import Guard
 from reelgate.net.guard import Policy as GuardPolicy
+from reelgate.net.stream import Limits
 from reelgate.store import tasks
 from reelgate.store.database import Database
 from reelgate.worker import Worker
@@ -36,6 +37,7 @@ MODEL = "grok-imagine"
 CREDIT_MICRO = 100_000 * MICRO_PER_USD
 WAIT_S = 20
 GRACE_S = 0.2
+LIMITS = Limits()
 
 
 @dataclass
@@ -93,7 +95,8 @@ def impatient(spec: ModelSpec) -> ModelSpec:
 
 def loopback_guard() -> Guard:
     """A guard that may fetch from the test's own servers."""
-    return Guard(GuardPolicy(allow_http=True, allow_private_network=True, ports=None))
+    policy = GuardPolicy(allow_http=True, allow_private_network=True, ports=None, limits=LIMITS)
+    return Guard(policy)
 
 
 @asynccontextmanager

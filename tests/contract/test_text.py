@@ -33,7 +33,7 @@ PROMPTS = {
     "a family": "👩‍👩‍👧‍👦 🏳️‍🌈 🇩🇪 👍🏽",
     "both directions": "left \u202eright\u202c \u2066isolated\u2069",
     "blanks are kept": "  two\u00a0blanks\u3000and\t tabs \n\n\r\nlines \u2028 \u2029 ",
-    "quotes and slashes": "\"it's\" \\ / \\u0041 \\n %41 + & ; = <b>&amp;</b> ${y} '); DROP TABLE--",
+    "quotes and slashes": "\"it's\" \\ / \\u0041 \\n %41 + & ; = &amp; ${y} '); DROP TABLE--",
     "unusual": "\ufeffmark \u200bzero \u00adsoft \ufffd \uffff \U0010ffff \x01\x1f\x7f\x85",
     "looks like JSON": '{"operation": "edit_video"}',
     "looks like a list": "[1, 2]",

@@ -18,6 +18,7 @@ from reelgate.api.fields import CreateReader
 from reelgate.api.routes import ROUTES
 from reelgate.app.health import Health
 from reelgate.app.parts import make_folder, open_gateway, worker_lock
+from reelgate.app.protocol import Protocol
 from reelgate.domain.clock import SystemClock
 from reelgate.domain.crashpoints import arm
 from reelgate.domain.errors import OperatorError, StoreError
@@ -126,7 +127,7 @@ async def _answer_requests(
     config = uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="off",
         access_log=False,

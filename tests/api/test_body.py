@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -333,3 +334,19 @@ async def test_a_client_that_goes_away_in_the_middle_leaves_nothing(content_type
     with pytest.raises(ClientDisconnect):
         await read_body(scope, receive, LIMITS)
     assert messages == []
+
+
+async def test_a_body_that_stops_coming_is_given_up() -> None:
+    limits = BodyLimits(idle_s_max=0.01)
+    begun = iter([{"type": "http.request", "body": b'{"prompt": "x", "mo', "more_body": True}])
+
+    async def receive() -> dict[str, Any]:
+        for message in begun:
+            return message
+        return await asyncio.Future()
+
+    with pytest.raises(Refusal) as refused:
+        await read_body({"type": "http", "headers": []}, receive, limits)
+    assert refused.value.code is Code.INVALID_VALUE
+    assert "nothing more of it came for 0.01 s" in refused.value.message
+    assert refused.value.headers == {"connection": "close"}

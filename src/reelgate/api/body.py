@@ -55,13 +55,18 @@ class Inflow:
     async def chunk(self) -> bytes | None:
         """What came in next, None at the end.
 
-        Raises Refusal (`request_too_large`), and ClientDisconnect.
+        Raises Refusal (`request_too_large`, and `invalid_value` when nothing comes any more),
+        and ClientDisconnect.
         """
         if self.ended:
             return None
         if self.declared_bytes > self._limits.request_bytes_max:
             raise self._too_large()
-        message = await self._receive()
+        try:
+            async with asyncio.timeout(self._limits.idle_s_max):
+                message = await self._receive()
+        except TimeoutError:
+            raise self._stalled() from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         chunk: bytes = message.get("body", b"")
@@ -80,6 +85,14 @@ class Inflow:
         while (chunk := await self.chunk()) is not None:
             body += chunk
         return body
+
+    def _stalled(self) -> Refusal:
+        return Refusal(
+            Code.INVALID_VALUE,
+            f"The request body is not complete, and nothing more of it came for "
+            f"{self._limits.idle_s_max:g} s. Nothing was created; send the request again.",
+            headers={"connection": "close"},
+        )
 
     def _too_large(self) -> Refusal:
         return Refusal(

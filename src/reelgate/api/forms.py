@@ -24,7 +24,8 @@ REQUEST_BYTES_MAX = 128 * _MIB
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
     """How much of a body is taken in. `file_bytes_max` is by the name of the field, without
-    brackets; a file in any other field may have `other_file_bytes_max`.
+    brackets; a file in any other field may have `other_file_bytes_max`. After `idle_s_max` in
+    which nothing came a body is given up.
     """
 
     request_bytes_max: int = REQUEST_BYTES_MAX
@@ -32,6 +33,7 @@ class BodyLimits:
     file_bytes_max: Mapping[str, int] = field(default_factory=dict)
     parts_max: int = 1000
     key_chars_max: int = 256
+    idle_s_max: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,9 @@ KEYED = (
     ("GET", "/v1/models/grok-imagine"),
     ("POST", "/v1/images/generations"),
     ("POST", "/v1/images/edits"),
+    ("GET", "/v1/balance"),
+    ("GET", "/v1/usage"),
+    ("GET", "/v1/ledger"),
 )
 
 
@@ -44,7 +47,9 @@ def test_a_route_wants_a_key_before_anything_else(live: Live, method: str, path:
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/pricing"])
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/v1/pricing"]
+)
 def test_a_public_route_wants_none(live: Live, path: str) -> None:
     assert live.client().get(path).status_code == 200
     assert live.client("sk-nonsense").get(path).status_code == 200

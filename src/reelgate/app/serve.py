@@ -13,7 +13,7 @@ from functools import partial
 import uvicorn
 import uvloop
 
-from reelgate.api.asgi import Api, HttpApi
+from reelgate.api.asgi import Api, HttpApi, Route
 from reelgate.api.fields import CreateReader
 from reelgate.api.routes import ROUTES
 from reelgate.app.health import Health
@@ -41,10 +41,15 @@ _BACKLOG = 4096
 _GARBAGE_THRESHOLDS = (20_000, 20, 50)
 
 
-def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
+def serve(
+    settings: Settings,
+    *,
+    ready: Callable[[str], None] | None = None,
+    routes: tuple[Route, ...] = ROUTES,
+) -> None:
     """Run the API, the worker, or both, until SIGTERM or SIGINT. Raises OperatorError.
 
-    `ready` is told the base URL once requests are answered.
+    `ready` is told the base URL once requests are answered. Only benches give other `routes`.
     """
     if settings.crash_at:
         arm(settings.crash_at)
@@ -56,7 +61,7 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> 
             make_folder(settings.data_dir, "REELGATE_DATA_DIR")
             stack.enter_context(worker_lock(settings))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, listener, ready))
+            runner.run(_serve(settings, listener, ready, routes))
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -76,7 +81,10 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 async def _serve(
-    settings: Settings, listener: socket.socket | None, ready: Callable[[str], None] | None
+    settings: Settings,
+    listener: socket.socket | None,
+    ready: Callable[[str], None] | None,
+    routes: tuple[Route, ...],
 ) -> None:
     requests = setup_logging(settings.log_format, settings.log_level, SystemClock())
     stop = asyncio.Event()
@@ -111,7 +119,7 @@ async def _serve(
                     health,
                     in_hand,
                 )
-                app = HttpApi(api, ROUTES, requests)
+                app = HttpApi(api, routes, requests)
                 await _answer_requests(settings, app, listener, stop, ready)
             await stop.wait()
             watcher.cancel()

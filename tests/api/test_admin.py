@@ -187,6 +187,8 @@ async def test_a_correction_never_takes_what_is_held(op: Operator) -> None:
         ("{account}/keys", {"limits": {"spend_day_max": "x"}}, (400, "invalid_value", "limits")),
         ("{account}/keys", {"limits": {"spend": "1"}}, (400, "unknown_parameter", "limits.spend")),
         ("{account}/keys", {"expires_at": "soon"}, (400, "invalid_value", "expires_at")),
+        ("{account}/keys", {"expires_at": -1}, (400, "invalid_value", "expires_at")),
+        ("{account}/keys", {"expires_at": 10**17}, (400, "invalid_value", "expires_at")),
         ("/keys/key_x/rotate", {}, (404, "key_not_found", None)),
         ("/keys/key_x/rotate", {"overlap_s": -1}, (400, "invalid_value", "overlap_s")),
         ("/tasks/task_x/cancel", {}, (404, "task_not_found", None)),

@@ -174,6 +174,7 @@ async def test_the_days_of_a_report(
         ("2023-11-15", None),
         ("1969-12-31", "1970-01-01"),
         (None, "0001-01-01"),
+        (None, ""),
     ],
 )
 async def test_days_that_are_none(world: World, first: str | None, last: str | None) -> None:

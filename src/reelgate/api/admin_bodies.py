@@ -4,7 +4,7 @@ Amounts are decimal strings of USD, never numbers; times are whole seconds since
 """
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -13,6 +13,9 @@ from reelgate.domain.errors import Code, Refusal
 from reelgate.domain.money import parse_usd
 
 OVERLAP_S_MAX = 30 * 86_400
+_YEAR_9999_S = 253_402_300_799
+
+Time = Annotated[int, msgspec.Meta(ge=0, le=_YEAR_9999_S)]
 
 
 class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,7 +66,7 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`expires_at` null: never."""
 
     name: str = "default"
-    expires_at: int | None = None
+    expires_at: Time | None = None
     limits: LimitChange = LimitChange()
 
 
@@ -71,7 +74,7 @@ class KeyChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is left out stays as it is."""
 
     name: str | None = None
-    expires_at: int | UnsetType | None = UNSET
+    expires_at: Time | UnsetType | None = UNSET
     limits: LimitChange = LimitChange()
 
 

@@ -15,6 +15,7 @@ from reelgate.domain.errors import Code
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
 URLENCODED = "application/x-www-form-urlencoded"
+EVENT_STREAM = "text/event-stream"
 
 Schema = Mapping[str, Any]
 
@@ -174,6 +175,6 @@ IF_NONE_MATCH = Param(
 LAST_EVENT_ID = Param(
     "Last-Event-ID",
     "The `id` of the last event seen: only what is newer is told.",
-    _DIGITS,
+    _ANY_TEXT,
     "header",
 )

@@ -12,6 +12,7 @@ from reelgate import __version__
 from reelgate.api.asgi import Route
 from reelgate.api.create_schema import form_schema, json_schema
 from reelgate.api.describe import (
+    EVENT_STREAM,
     HEADERS,
     JSON,
     PATH_PARAMS,
@@ -32,6 +33,7 @@ from reelgate.api.type_schemas import REFERENCE, TypeSchemas
 from reelgate.domain.errors import Code
 from reelgate.domain.examples import example
 from reelgate.domain.model import Operation
+from reelgate.domain.task import PUBLIC_STATUS
 
 _BODY_NAMES: Mapping[tuple[Operation | None, bool], str] = {
     (None, False): "CreateVideo",
@@ -189,9 +191,9 @@ class _Document:
     def _reply(self, reply: Reply, limited: tuple[str, ...], *, bare: bool) -> dict[str, Any]:
         content: dict[str, Any] = {}
         for media in () if bare else reply.media:
-            content[media] = {"schema": _BYTES}
-            if media.startswith("text/"):
-                content[media] = {"schema": _TEXT}
+            content[media] = {"schema": _TEXT if media.startswith("text/") else _BYTES}
+            if media == EVENT_STREAM:
+                content[media] = {"schema": _EVENT}
             if media == JSON and reply.type is not None:
                 content[media] = {"schema": self._types.reference(reply.type)}
                 if shown := self._samples.get(reply.type):
@@ -220,6 +222,20 @@ class _Document:
 # ---- small parts ----------------------------------------------------------------------------
 
 _TEXT: Schema = {"type": "string"}
+_EVENT: Schema = {
+    "type": "object",
+    "description": "One event of the stream.",
+    "properties": {
+        "id": {"type": "string", "description": "For `Last-Event-ID`.", "pattern": "^[0-9]+$"},
+        "event": {
+            "type": "string",
+            "description": "The task's status.",
+            "enum": list(dict.fromkeys(PUBLIC_STATUS.values())),
+        },
+        "data": {"type": "string", "description": "The task as JSON: a `Video`."},
+    },
+    "required": ["id", "event", "data"],
+}
 _BYTES: Schema = {"type": "string", "format": "binary"}
 _SCHEMES: Mapping[Access, Schema] = {
     Access.KEY: {

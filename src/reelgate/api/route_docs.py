@@ -2,6 +2,7 @@
 
 from reelgate.api import content, metrics, ops, videos, wire
 from reelgate.api.describe import (
+    EVENT_STREAM,
     IDEMPOTENCY_KEY,
     IF_NONE_MATCH,
     IF_RANGE,
@@ -146,8 +147,12 @@ EVENTS = Doc(
     "Follow a task as it happens",
     Tag.VIDEOS,
     (
+        Reply("Events until the task ends.", media=(EVENT_STREAM,), headers=("cache-control",)),
         Reply(
-            "Events until the task ends.", media=("text/event-stream",), headers=("cache-control",)
+            "Its end was seen: nothing more will come.",
+            status=204,
+            media=(),
+            headers=("cache-control",),
         ),
     ),
     "Server-sent events: `event` is the status, `data` the task as JSON, `id` its revision. Begins "

@@ -52,8 +52,12 @@ def period(gateway: Gateway, first: str | None, last: str | None) -> Period:
     Raises Refusal (`invalid_value`), with `from` or `to` as its param.
     """
     today = _day(gateway.clock.now_ms() // _DAY_MS)
-    end = _parsed(last, "to") if last else today
-    start = _parsed(first, "from") if first else min(end, today) - timedelta(_DAYS_DEFAULT - 1)
+    end = today if last is None else _parsed(last, "to")
+    start = (
+        _parsed(first, "from")
+        if first is not None
+        else min(end, today) - timedelta(_DAYS_DEFAULT - 1)
+    )
     if not 0 <= (end - start).days < DAYS_MAX:
         raise Refusal(
             Code.INVALID_VALUE, f"from {start} to {end}: 1 to {DAYS_MAX} days are shown.", "from"

@@ -118,7 +118,7 @@ async def _works(drive: Drive, attempt: Attempt) -> bool:
 
 
 async def _ask(gateway: Gateway, drive: Drive, attempt: Attempt) -> int | None:
-    upstream = attempt.upstream
+    upstream, repeated = attempt.upstream, drive.task.upstream is not None
     job = _job(gateway, drive.task, upstream)
     crash_point("send.before_sending_commit")
     if not await move(
@@ -142,7 +142,7 @@ async def _ask(gateway: Gateway, drive: Drive, attempt: Attempt) -> int | None:
     match answer:
         case Accepted():
             attempt.good()
-            return await _accepted(gateway, drive, answer)
+            return await _accepted(gateway, drive, answer, repeated=repeated)
         case Refused():
             attempt.good()
             ending = failed(ERROR_OF[answer.verdict], answer.message, cost_ticks=answer.cost_ticks)
@@ -172,15 +172,19 @@ def _enter(upstream: Upstream, tx: Writer, now_ms: int) -> None:
         raise NoPlace(wait_ms)
 
 
-async def _accepted(gateway: Gateway, drive: Drive, answer: Accepted) -> int | None:
+async def _accepted(
+    gateway: Gateway, drive: Drive, answer: Accepted, *, repeated: bool
+) -> int | None:
     crash_point("send.after_upstream_accepted")
     if not await move(gateway, drive, State.RUNNING, upstream_ref=answer.ref):
         return None
     crash_point("send.after_running_commit")
     drive.progress_noted_ms = gateway.clock.now_ms()
+    if answer.poll_after_ms is not None:
+        return until_deadline(gateway, drive, answer.poll_after_ms)
+    # Of a job that was there already nobody knows for how long.
     operation = gateway.spec_of(drive.task).operations[drive.task.order.operation]
-    usual_ms = operation.usual_ms if answer.poll_after_ms is None else answer.poll_after_ms
-    return until_deadline(gateway, drive, usual_ms)
+    return until_deadline(gateway, drive, 0 if repeated else operation.usual_ms)
 
 
 async def _not_taken(

@@ -20,7 +20,7 @@ class Cut(Enum):
 
 
 class Proxy:
-    """Passes everything on, until it is told to `cut` the next commit; then only that one."""
+    """Passes everything on, until it is told to `cut` a commit; then only that one."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -31,9 +31,15 @@ class Proxy:
         self.url = urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{port}"))
         self.cut: Cut | None = None
         self.cuts = 0
+        self._passing = 0
+        self._refuse_after = False
         self.accepts = True
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut_commit(self, nth: int, cut: Cut, *, then_refuse: bool = False) -> None:
+        """Cut the nth commit from now; `then_refuse` every connection after it."""
+        self._passing, self.cut, self._refuse_after = nth - 1, cut, then_refuse
 
     def drop_all(self) -> None:
         """Cut every connection there is."""
@@ -67,7 +73,7 @@ class Proxy:
     ) -> None:
         with suppress(OSError):
             while data := client.recv(65536):
-                if self.cut is not None and COMMIT in data:
+                if self.cut is not None and COMMIT in data and self._its_turn():
                     if self.cut is Cut.BEFORE_COMMIT:
                         self._note_cut()
                         break
@@ -86,9 +92,14 @@ class Proxy:
                 client.sendall(data)
         self._hang_up(client, server)
 
+    def _its_turn(self) -> bool:
+        self._passing -= 1
+        return self._passing < 0
+
     def _note_cut(self) -> None:
         self.cut = None
         self.cuts += 1
+        self.accepts = not self._refuse_after
 
     def _hang_up(self, *socks: socket.socket) -> None:
         for sock in socks:

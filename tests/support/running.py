@@ -101,9 +101,17 @@ def loopback_guard() -> Guard:
 
 @asynccontextmanager
 async def running(
-    db: Database, media: Path, upstreams: Iterable[Upstream], **policy: Any
+    db: Database,
+    media: Path,
+    upstreams: Iterable[Upstream],
+    *,
+    at_work: bool = True,
+    **policy: Any,
 ) -> AsyncIterator[Running]:
-    """For the time of the block; afterwards the worker has stopped and the books are right."""
+    """For the time of the block; afterwards the worker has stopped and the books are right.
+
+    `at_work` False: there is a worker, but it does not run.
+    """
     gateway = Gateway(
         db=db,
         clock=SystemClock(),
@@ -117,11 +125,12 @@ async def running(
     account = await accounts.create_account(gateway, secrets.token_hex(8), CREDIT_MICRO)
     key = await accounts.create_key(gateway, account.id)
     worker, stop = Worker(gateway), asyncio.Event()
-    working = asyncio.create_task(worker.run(stop, GRACE_S))
+    working = asyncio.create_task(worker.run(stop, GRACE_S)) if at_work else None
     try:
         yield Running(gateway, Caller(account.id, key.key), worker)
     finally:
         stop.set()
-        await working
+        if working is not None:
+            await working
         await gateway.guard.close()
     assert await check_world(gateway) == []

@@ -164,7 +164,7 @@ def test_what_is_wrong_with_the_account_is_told_apart(shell: Shell, api: QuickXa
     shell.env["XAI_API_KEY"] = "xai-another-key"
     code, out, _ = shell.run("upstreams", "check", "--json")
     (found,) = json.loads(out)["upstreams"]
-    assert (code, found["authorized"]) == (1, False)
+    assert (code, found["authorized"], found["trouble"]) == (1, False, "bad_credentials")
     assert fake_xai.KEY not in out
     shell.env["XAI_API_KEY"] = fake_xai.KEY
     api.models = ["grok-imagine-video-1.5"]
@@ -188,6 +188,9 @@ def test_an_account_without_credits_is_shown_as_that_and_the_task_waits(
     assert found["trouble"] == "credits_exhausted"
     assert "used all available credits" in found["trouble_detail"]
     assert found["paused_ms"] > 0
+    _, out, _ = shell.run("upstreams", "list")
+    assert "credits_exhausted since" in out
+    assert "tried again in" in out
     (task,) = shell.json("tasks", "list")["data"]
     assert task["state"] == "queued"
 

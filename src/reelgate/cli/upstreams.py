@@ -13,11 +13,12 @@ from reelgate.cli.output import Json, print_columns, print_json, when_s
 from reelgate.domain.errors import OperatorError
 from reelgate.flows import switches
 from reelgate.flows.gateway import Gateway
-from reelgate.flows.upstreams import Upstream
+from reelgate.flows.upstreams import Upstream, what_is_wrong
 from reelgate.settings_load import require_upstream_keys
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
 
+_DETAIL_CHARS_SHOWN = 120
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="From `reelgate upstreams list`.")]
 
@@ -44,6 +45,7 @@ def list_upstreams(*, as_json: Json = False) -> None:
             sum(card.live.values()),
             card.completed_last_hour,
             card.failed_last_hour,
+            _trouble(card),
         )
         for card in found
     ]
@@ -56,8 +58,19 @@ def list_upstreams(*, as_json: Json = False) -> None:
         "LIVE",
         "DONE IN 1 H",
         "FAILED IN 1 H",
+        "TROUBLE",
     )
     print_columns(headers, rows)
+
+
+def _trouble(card: UpstreamCard) -> str:
+    """What is wrong, what the upstream said, and when it is tried again."""
+    if card.trouble is None:
+        return ""
+    said = (card.trouble_detail or "")[:_DETAIL_CHARS_SHOWN]
+    wait_s = -(-card.paused_ms // 1000)
+    again = f"tried again in {wait_s} s" if wait_s else "the next task tries it again"
+    return f"{card.trouble} since {when_s(card.trouble_since)}, {again}: {said}"
 
 
 async def _health(gateway: Gateway) -> list[UpstreamCard]:
@@ -136,10 +149,11 @@ async def _check(gateway: Gateway, *, name: str | None) -> list[dict[str, Any]]:
 
 async def _check_one(upstream: Upstream) -> dict[str, Any]:
     report = await upstream.provider.check(tuple(upstream.models.values()))
-    ok = report.reachable and report.authorized is not False and not report.models_missing
+    trouble = what_is_wrong(report)
     return {
         "name": upstream.name,
-        "ok": ok,
+        "ok": trouble is None,
+        "trouble": trouble,
         "reachable": report.reachable,
         "authorized": report.authorized,
         "models_missing": list(report.models_missing),

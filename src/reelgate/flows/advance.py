@@ -19,7 +19,7 @@ from reelgate.flows.gateway import Gateway
 from reelgate.flows.send import after_lost_send, send, wait_stranded
 from reelgate.flows.settle import Ending, failed
 from reelgate.flows.verdicts import CALL_MS_MAX, CANCEL_MS_MAX, ERROR_OF
-from reelgate.providers.base import Done, Failed, Pending, Trouble
+from reelgate.providers.base import Cause, Done, Failed, Pending, Trouble
 from reelgate.store import tasks
 
 log = logging.getLogger("reelgate.task")
@@ -57,14 +57,14 @@ async def _poll(gateway: Gateway, drive: Drive, *, adopted: bool) -> int | None:
     task = drive.task
     upstream = gateway.upstreams.get(task.upstream)
     if upstream is None or task.upstream_ref is None:
-        return await _trouble(gateway, drive, f"upstream {task.upstream} is not configured", None)
+        return await _trouble(gateway, drive, _not_configured(task))
     if adopted:
         drive.occupy(upstream)
     try:
         async with asyncio.timeout(CALL_MS_MAX / 1000):
             answer = await upstream.provider.poll(task.upstream_ref)
     except TimeoutError:
-        return await _trouble(gateway, drive, "no answer to the poll", None)
+        return await _trouble(gateway, drive, Trouble(Cause.NETWORK, "no answer to the poll"))
     crash_point("poll.after_answer")
     match answer:
         case Pending():
@@ -73,7 +73,7 @@ async def _poll(gateway: Gateway, drive: Drive, *, adopted: bool) -> int | None:
         case Trouble():
             if answer.if_repeated and _doubted_for_long(gateway, drive):
                 return await _fail(gateway, drive, answer.if_repeated)
-            return await _trouble(gateway, drive, answer.detail, answer.retry_after_ms)
+            return await _trouble(gateway, drive, answer)
         case Failed():
             return await _fail(gateway, drive, answer)
         case Done():
@@ -136,18 +136,25 @@ def _poll_wait_ms(gateway: Gateway, drive: Drive, retry_after_ms: int | None) ->
     return until_deadline(gateway, drive, wait_ms)
 
 
-async def _trouble(
-    gateway: Gateway, drive: Drive, detail: str, retry_after_ms: int | None
-) -> int | None:
+def _not_configured(task: Task) -> Trouble:
+    return Trouble(Cause.NETWORK, f"upstream {task.upstream} is not configured")
+
+
+async def _trouble(gateway: Gateway, drive: Drive, trouble: Trouble) -> int | None:
     """No answer about the job: back-off, never failure, until the deadline."""
     drive.troubles += 1
     log.warning(
         "upstream gave no answer about the job",
-        extra={"task_id": drive.task.id, "upstream": drive.task.upstream, "detail": detail},
+        extra={
+            "task_id": drive.task.id,
+            "upstream": drive.task.upstream,
+            "cause": trouble.cause.value,
+            "detail": trouble.detail,
+        },
     )
     if gateway.clock.now_ms() >= drive.task.deadline_at_ms:
         return await _expire(gateway, drive)
-    wait_ms = max(backoff_ms(drive.troubles), min(retry_after_ms or 0, BACKOFF_MS_MAX))
+    wait_ms = max(backoff_ms(drive.troubles), min(trouble.retry_after_ms or 0, BACKOFF_MS_MAX))
     return until_deadline(gateway, drive, wait_ms)
 
 
@@ -166,7 +173,7 @@ async def _collect(gateway: Gateway, drive: Drive) -> int | None:
     task = drive.task
     upstream = gateway.upstreams.get(task.upstream)
     if upstream is None:
-        return await _trouble(gateway, drive, f"upstream {task.upstream} is not configured", None)
+        return await _trouble(gateway, drive, _not_configured(task))
     outcome = await collect.collect(gateway, task, upstream.provider, drive.download)
     match outcome:
         case Ending():

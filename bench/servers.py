@@ -21,15 +21,15 @@ _KIB_PER_MIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A process that answers on a loopback port; its stderr goes to `log`.
-
-    `ready_s` is how long it took to say that it is ready.
-    """
+    """A process that answers on a loopback port; `began` is when it was started, monotonic."""
 
     process: subprocess.Popen[bytes]
     port: int
-    log: Path
-    ready_s: float
+    began: float
+
+    def age_s(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self.began
 
     def rss_mib(self) -> int:
         """Memory in use now, as the kernel counts it: the resident set."""
@@ -63,7 +63,7 @@ def running(
 ) -> Iterator[Server]:
     """Run `python -m command` for the time of the block; it says `ready: URL` on stderr."""
     log = folder / f"{name}.log"
-    began = time.perf_counter()
+    began = time.monotonic()
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
@@ -74,7 +74,7 @@ def running(
         )
     try:
         port = _port(process, log)
-        yield Server(process, port, log, time.perf_counter() - began)
+        yield Server(process, port, began)
     finally:
         _stop(process)
 

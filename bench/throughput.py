@@ -47,7 +47,10 @@ class Load:
     def run(self, seconds: float) -> None:
         """One round. Raises RuntimeError for a single wrong answer."""
         before = self.server.cpu_s()
-        report = _fire(self.server.port, self.shots, seconds)
+        plan = Plan(
+            port=self.server.port, shots=self.shots, seconds=seconds, connections=CONNECTIONS
+        )
+        report = fire(plan)
         if report.wrong:
             raise RuntimeError(f"{self.name}: {report.wrong} wrong answers: {report.first_wrong}")
         self.reports.append(report)
@@ -70,9 +73,8 @@ class Load:
         return Row(self.name, cells | more)
 
 
-def _fire(port: int, shots: list[Shot], seconds: float) -> Report:
+def fire(plan: Plan) -> Report:
     """Run the load generator in a process of its own."""
-    plan = Plan(port=port, shots=shots, seconds=seconds, connections=CONNECTIONS)
     done = subprocess.run(
         [sys.executable, "-m", "bench.load"],
         input=msgspec.json.encode(plan),

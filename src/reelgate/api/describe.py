@@ -140,13 +140,15 @@ HEADERS: Mapping[str, tuple[str, Schema]] = {
         {"type": "string", "enum": ["true"]},
     ),
     "www-authenticate": ("How to authenticate.", {"type": "string", "enum": ["Bearer"]}),
-    "allow": ("The methods that this path takes.", _ANY_TEXT),
     "etag": ("The version of the bytes, for `If-None-Match` and `If-Range`.", _ANY_TEXT),
     "accept-ranges": ("`bytes`: one range may be asked for.", {"enum": ["bytes"]}),
     "content-range": ("Which bytes of how many these are.", _ANY_TEXT),
     "content-disposition": ("A name for the file.", _ANY_TEXT),
     "cache-control": ("Who may keep the answer, and for how long.", _ANY_TEXT),
 }
+
+# What a key with a request rate is told with every answer.
+RATE_HEADERS = tuple(name for name in HEADERS if "ratelimit" in name)
 
 IDEMPOTENCY_KEY = Param(
     "Idempotency-Key",

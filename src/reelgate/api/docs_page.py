@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from reelgate.api.describe import JSON
+from reelgate.api.describe import JSON, RATE_HEADERS
 from reelgate.api.docs_schema import Node, Shapes, between, without_null
 from reelgate.api.html import Html, code_block, el, inline, join, json_block, markdown, slug, table
 from reelgate.api.meanings import CODES, TASK_ERRORS, Meaning
@@ -23,14 +23,7 @@ _METAS = (
     'name="color-scheme" content="light dark"',
 )
 # Every answer has these; the table of answers need not repeat them.
-_EVERYWHERE = frozenset(
-    {
-        "x-request-id",
-        "x-ratelimit-limit-requests",
-        "x-ratelimit-remaining-requests",
-        "x-ratelimit-reset-requests",
-    }
-)
+_EVERYWHERE = frozenset({"x-request-id", *RATE_HEADERS})
 
 
 def page(document: Node, style: str) -> str:

@@ -32,4 +32,8 @@ recognised for 10 minutes.
 Every refusal has the same shape, and lists all problems that were found. `code` is for programs; \
 `message` says what was given, what is allowed and, where it helps, the JSON to send. Quote \
 `x-request-id` when you report a problem.
+
+A key with a request rate is told with every answer how it stands: `x-ratelimit-limit-requests`, \
+`x-ratelimit-remaining-requests` and `x-ratelimit-reset-requests`, and the same in the words of \
+the IETF's draft, `ratelimit-policy` and `ratelimit`.
 """

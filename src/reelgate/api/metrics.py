@@ -28,7 +28,7 @@ _US_PER_S = 1_000_000
 _STATM = Path("/proc/self/statm")
 
 # (suffix of the name, labels, value)
-_Sample = tuple[str, Mapping[str, str], int | float]
+Sample = tuple[str, Mapping[str, str], int | float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Metric:
     kind: Literal["counter", "gauge", "histogram"]
     about: str
     labels: tuple[str, ...]
-    read: Callable[[_Seen], Iterable[_Sample]]
+    read: Callable[[_Seen], Iterable[Sample]]
 
 
 async def metrics(call: Call) -> Answer:
@@ -78,18 +78,18 @@ async def _media_free_bytes(api: Api) -> int | None:
 # ---- how each is read ---------------------------------------------------------------------
 
 
-def _build(_: _Seen) -> Iterator[_Sample]:
+def _build(_: _Seen) -> Iterator[Sample]:
     yield "", {"version": __version__, "python": platform.python_version()}, 1
 
 
-def _requests(seen: _Seen) -> Iterator[_Sample]:
+def _requests(seen: _Seen) -> Iterator[Sample]:
     for cell in seen.api.meter.cells():
         for status, count in zip(STATUS_CLASSES, cell.by_class, strict=True):
             if count:
                 yield "", {"method": cell.method, "route": cell.route, "status": status}, count
 
 
-def _durations(seen: _Seen) -> Iterator[_Sample]:
+def _durations(seen: _Seen) -> Iterator[Sample]:
     for cell in seen.api.meter.cells():
         labels = {"method": cell.method, "route": cell.route}
         total = 0
@@ -102,44 +102,44 @@ def _durations(seen: _Seen) -> Iterator[_Sample]:
         yield "_count", labels, total
 
 
-def _tasks(seen: _Seen) -> Iterator[_Sample]:
+def _tasks(seen: _Seen) -> Iterator[Sample]:
     if seen.tasks is not None:
         for state in State:
             if state in LIVE:
                 yield "", {"state": state.value}, seen.tasks.get(state.value, 0)
 
 
-def _in_hand(seen: _Seen) -> Iterator[_Sample]:
+def _in_hand(seen: _Seen) -> Iterator[Sample]:
     if seen.api.in_hand is not None:
         yield "", {}, seen.api.in_hand()
 
 
-def _watched(seen: _Seen) -> Iterator[_Sample]:
+def _watched(seen: _Seen) -> Iterator[Sample]:
     yield "", {}, len(seen.api.gateway.watch.watched())
 
 
-def _each_upstream(value: Callable[[Upstream], int]) -> Callable[[_Seen], Iterator[_Sample]]:
-    def read(seen: _Seen) -> Iterator[_Sample]:
+def _each_upstream(value: Callable[[Upstream], int]) -> Callable[[_Seen], Iterator[Sample]]:
+    def read(seen: _Seen) -> Iterator[Sample]:
         for upstream in seen.api.gateway.upstreams:
             yield "", {"upstream": upstream.name}, value(upstream)
 
     return read
 
 
-def _database_waiting(seen: _Seen) -> Iterator[_Sample]:
+def _database_waiting(seen: _Seen) -> Iterator[Sample]:
     yield "", {}, seen.api.gateway.db.waiting
 
 
-def _media_free(seen: _Seen) -> Iterator[_Sample]:
+def _media_free(seen: _Seen) -> Iterator[Sample]:
     if seen.media_free_bytes is not None:
         yield "", {}, seen.media_free_bytes
 
 
-def _cpu(_: _Seen) -> Iterator[_Sample]:
+def _cpu(_: _Seen) -> Iterator[Sample]:
     yield "", {}, time.process_time()
 
 
-def _memory(_: _Seen) -> Iterator[_Sample]:
+def _memory(_: _Seen) -> Iterator[Sample]:
     if _STATM.exists():
         yield "", {}, int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
@@ -243,15 +243,20 @@ METRICS: tuple[Metric, ...] = (
 
 
 def _render(seen: _Seen) -> str:
-    return "".join(line for metric in METRICS for line in _lines(metric, seen))
+    return "".join(
+        line
+        for metric in METRICS
+        for line in lines(metric.name, metric.kind, metric.about, metric.read(seen))
+    )
 
 
-def _lines(metric: Metric, seen: _Seen) -> Iterator[str]:
-    yield f"# HELP {metric.name} {metric.about}\n# TYPE {metric.name} {metric.kind}\n"
-    for suffix, labels, value in metric.read(seen):
-        pairs = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+def lines(name: str, kind: str, about: str, samples: Iterable[Sample]) -> Iterator[str]:
+    """A metric in Prometheus' text format (version 0.0.4)."""
+    yield f"# HELP {name} {about}\n# TYPE {name} {kind}\n"
+    for suffix, labels, value in samples:
+        pairs = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
         shown = f"{{{pairs}}}" if pairs else ""
-        yield f"{metric.name}{suffix}{shown} {value}\n"
+        yield f"{name}{suffix}{shown} {value}\n"
 
 
 def _escaped(text: str) -> str:

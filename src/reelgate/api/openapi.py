@@ -16,6 +16,7 @@ from reelgate.api.describe import (
     HEADERS,
     JSON,
     PATH_PARAMS,
+    RATE_HEADERS,
     TAGS,
     Access,
     Body,
@@ -43,11 +44,6 @@ _BODY_NAMES: Mapping[tuple[Operation | None, bool], str] = {
 }
 # Answers of so few codes are shared by the routes.
 _SHARED_CODES_MAX = 2
-_RATE_HEADERS = (
-    "x-ratelimit-limit-requests",
-    "x-ratelimit-remaining-requests",
-    "x-ratelimit-reset-requests",
-)
 # What any route may refuse with, any that needs a key, any that writes, any that reads a body.
 _ANY_CODES = (Code.INTERNAL_ERROR, Code.UNAVAILABLE)
 _KEY_CODES = (Code.INVALID_API_KEY, Code.RATE_LIMIT_EXCEEDED)
@@ -171,7 +167,7 @@ class _Document:
     # ---- what comes out ---------------------------------------------------------------------
 
     def _responses(self, route: Route, method: str, access: tuple[Access, ...]) -> dict[str, Any]:
-        limited = _RATE_HEADERS if Access.KEY in access else ()
+        limited = RATE_HEADERS if Access.KEY in access else ()
         found: dict[str, Any] = {}
         for reply in route.doc.replies:
             found[str(reply.status)] = self._reply(reply, limited, bare=method == "HEAD")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clips import make_clip, make_image
+from tests.support.disks import small_disk
 from tests.support.live import Live, live_server
 from tests.support.postgres import fresh_database, running_postgres
 from tests.support.world import Installation, World, new_world, open_database
@@ -80,6 +81,15 @@ def png(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return make_image(
         tmp_path_factory.mktemp("png") / "picture.png", (40, 160, 90), (64, 48)
     ).read_bytes()
+
+
+@pytest.fixture
+def small_disk_folder(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a few MiB; only root can make one."""
+    with small_disk(tmp_path / "disk") as made:
+        if not made:
+            pytest.skip("needs the right to mount a small file system")
+        yield tmp_path / "disk"
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])

@@ -83,7 +83,11 @@ class Worker:
     async def run(self, stop: asyncio.Event, grace_s: float) -> None:
         """Work until `stop`, then finish the calls under way, within `grace_s`, and hand back."""
         self._gateway.watch.on_work(self._wake.set)
-        await self._register()
+        try:
+            await self._register()
+        except StoreError as error:
+            # Until it is registered it can claim nothing; the renewal sees to that.
+            log.warning("worker not registered", extra={"detail": str(error)})
         async with asyncio.TaskGroup() as group:
             loops = [
                 group.create_task(self._claim_loop()),

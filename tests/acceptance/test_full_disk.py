@@ -3,51 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pytest
 
 from reelgate.app.parts import open_gateway
 from reelgate.domain.money import MICRO_PER_USD
 from reelgate.flows.accounts import create_account, create_key
 from reelgate.flows.world import check_world
 from reelgate.settings_load import load_settings
+from tests.support.disks import fill
 from tests.support.nodes import Nodes, installation, until
-
-DISK_BYTES = 8 * 1024 * 1024
-CHUNK = b"\0" * 65536
-
-
-def fill(folder: Path) -> Path:
-    """Take all the room there is; the file that takes it."""
-    ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        size = len(CHUNK)
-        while size:
-            try:
-                file.write(CHUNK[:size])
-            except OSError:
-                size //= 2
-    return ballast
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a few MiB; only root can make one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    options = f"size={DISK_BYTES}"
-    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 async def customer(nodes: Nodes) -> str:
@@ -72,11 +38,11 @@ def client(url: str, key: str) -> httpx.Client:
 BODY = {"model": "grok-imagine", "prompt": "a boat", "duration": 1}
 
 
-def test_a_finished_video_waits_for_room(small_disk: Path, tmp_path: Path) -> None:
-    with installation(tmp_path / "one", REELGATE_MEDIA_URL=f"file://{small_disk}") as nodes:
+def test_a_finished_video_waits_for_room(small_disk_folder: Path, tmp_path: Path) -> None:
+    with installation(tmp_path / "one", REELGATE_MEDIA_URL=f"file://{small_disk_folder}") as nodes:
         node = nodes.start()
         key = asyncio.run(customer(nodes))
-        ballast = fill(small_disk)
+        ballast = fill(small_disk_folder)
         with client(node.url, key) as http:
             task_id = http.post("/v1/videos", json=BODY).json()["id"]
             until(lambda: "result could not be collected yet" in node.said(), 20)
@@ -92,13 +58,13 @@ def test_a_finished_video_waits_for_room(small_disk: Path, tmp_path: Path) -> No
         assert world_of(nodes) == []
 
 
-def test_a_create_that_cannot_be_kept_is_refused(small_disk: Path, tmp_path: Path) -> None:
-    database = f"sqlite:///{small_disk / 'reelgate.sqlite3'}"
+def test_a_create_that_cannot_be_kept_is_refused(small_disk_folder: Path, tmp_path: Path) -> None:
+    database = f"sqlite:///{small_disk_folder / 'reelgate.sqlite3'}"
     with installation(tmp_path / "one", REELGATE_DATABASE_URL=database) as nodes:
         node = nodes.start()
         key = asyncio.run(customer(nodes))
         with client(node.url, key) as http:
-            ballast = fill(small_disk)
+            ballast = fill(small_disk_folder)
             # A page or two may be left in the log of the database: ask until it is full.
             answers = [http.post("/v1/videos", json=BODY) for _ in range(40)]
             refused = [answer for answer in answers if answer.status_code != 200]

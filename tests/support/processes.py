@@ -69,9 +69,13 @@ class Server:
         self.signal(signal.SIGKILL)
         self.wait()
 
+    def begin_to_stop(self) -> None:
+        """SIGTERM."""
+        self.signal(signal.SIGTERM)
+
     def stop(self) -> int:
         """SIGTERM, and wait until it has drained; its exit code."""
-        self.signal(signal.SIGTERM)
+        self.begin_to_stop()
         return self.wait()
 
     def said(self, text: str, timeout_s: float = START_TIMEOUT_S) -> None:

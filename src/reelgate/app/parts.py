@@ -44,6 +44,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         guard = _guard(stack, http=settings.allow_http_inputs, private=private)
         upstreams = [_upstream(settings, given, guard, stack) for given in settings.upstreams]
         secret = settings.secret.reveal() if settings.secret else None
+        with usable("REELGATE_MEDIA_URL", settings.media_dir):
+            media = DiskStore(settings.media_dir)
         yield Gateway(
             db=database,
             clock=SystemClock(),
@@ -51,7 +53,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 name: replace(spec, prices_micro=settings.prices_micro(spec))
                 for name, spec in MODELS.items()
             },
-            media=DiskStore(settings.media_dir),
+            media=media,
             upstreams=Upstreams(upstreams),
             guard=guard,
             secret=await installation_secret(database, secret),
@@ -70,14 +72,22 @@ def open_database(settings: Settings) -> Database:
 
 def make_folder(folder: Path, setting: str) -> None:
     """Make sure that a folder exists and can be written. Raises OperatorError."""
-    try:
+    with usable(setting, folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OperatorError(
-            f"{setting}: can't make the folder {folder}: {error.strerror}"
-        ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OperatorError(f"{setting}: the folder {folder} can't be written to")
+
+
+@contextlib.contextmanager
+def usable(setting: str, path: Path) -> Iterator[None]:
+    """What goes wrong with a path in the block is told of the setting it comes from.
+
+    Raises OperatorError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OperatorError(f"{setting}: {path} can't be used: {error.strerror}") from error
 
 
 def _policy(settings: Settings) -> Policy:
@@ -134,12 +144,13 @@ def _provider(
     key = given.api_key.reveal() if given.api_key else None
     match given.kind:
         case "sandbox":
-            return SandboxProvider(
-                settings.data_dir / "sandbox",
-                renderer=RenderPool(settings.sandbox_renderers),
-                guard=inputs_guard,
-                now_ms=SystemClock().now_ms,
-            )
+            with usable("REELGATE_DATA_DIR", settings.data_dir / "sandbox"):
+                return SandboxProvider(
+                    settings.data_dir / "sandbox",
+                    renderer=RenderPool(settings.sandbox_renderers),
+                    guard=inputs_guard,
+                    now_ms=SystemClock().now_ms,
+                )
         case "xai":
             return Xai(
                 given.base_url or "https://api.x.ai",
@@ -169,7 +180,9 @@ def worker_lock(settings: Settings) -> Iterator[None]:
     if path is None:
         yield
         return
-    file = _locked(path.with_name(path.name + ".worker"), path)
+    make_folder(path.parent, "REELGATE_DATABASE_URL")
+    with usable("REELGATE_DATABASE_URL", path):
+        file = _locked(path.with_name(path.name + ".worker"), path)
     try:
         yield
     finally:

@@ -52,7 +52,7 @@ def serve(
     `ready` is told the base URL once requests are answered. Only benches give other `routes`.
     """
     if settings.crash_at:
-        arm(settings.crash_at)
+        _arm(settings.crash_at)
     with contextlib.ExitStack() as stack:
         listener = _listen(settings) if settings.role != "worker" else None
         if listener is not None:
@@ -64,12 +64,21 @@ def serve(
             runner.run(_serve(settings, listener, ready, routes))
 
 
+def _arm(label: str) -> None:
+    try:
+        arm(label)
+    except ValueError as error:
+        raise OperatorError(f"REELGATE_CRASH_AT: {error}") from error
+
+
 def _listen(settings: Settings) -> socket.socket:
     try:
         info = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(info[0], socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(info[4])
+        # Here, not when all is ready: only now is it certain that nobody else has the port.
+        listener.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OperatorError(
@@ -205,6 +214,7 @@ async def _watch_others(gateway: Gateway) -> None:
             log.warning("can't look for changes", extra={"detail": str(error)})
             continue
         for task_id, revision in now.items():
-            if seen.get(task_id, revision) != revision:
+            # At the first look too: it may have changed since whoever waits looked last.
+            if seen.get(task_id) != revision:
                 gateway.watch.changed(task_id)
         seen = now

@@ -12,7 +12,7 @@ from reelgate.domain.errors import StoreError
 from reelgate.domain.task import State, Task
 from reelgate.flows import collect, inputs
 from reelgate.flows.gateway import Gateway
-from reelgate.flows.settle import Ending, settle
+from reelgate.flows.settle import Ending, log_fields, settle
 from reelgate.flows.upstreams import Upstream
 from reelgate.store import tasks
 from reelgate.store.database import CHANGED, CommitUnknown, Writer
@@ -148,21 +148,9 @@ async def end(gateway: Gateway, drive: Drive, ending: Ending) -> int | None:
     if ended is None:
         log.info("task is in other hands", extra=log_fields(task, ending.state, code))
         return None
-    log.info("task ended", extra=log_fields(task, ending.state, code))
     drive.task = ended
     await inputs.forget(gateway, ended)
     return None
-
-
-def log_fields(task: Task, after: State, note: str) -> dict[str, Any]:
-    """What every log line about a move says."""
-    return {
-        "task_id": task.id,
-        "request_id": task.request_id,
-        "from_state": task.state.value,
-        "to_state": after.value,
-        "note": note,
-    }
 
 
 def until_deadline(gateway: Gateway, drive: Drive, wait_ms: int) -> int:

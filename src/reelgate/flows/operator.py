@@ -1,6 +1,7 @@
 """What only an operator may do to tasks: find any of them, see everything, decide the unclear."""
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from reelgate.domain.errors import Code, Refusal, TaskError
@@ -8,11 +9,13 @@ from reelgate.domain.task import Failure, State, Task
 from reelgate.flows import cancel as cancelling
 from reelgate.flows import inputs
 from reelgate.flows.gateway import Gateway
-from reelgate.flows.settle import Ending, settle_in
+from reelgate.flows.settle import Ending, log_fields, settle_in
 from reelgate.store import audit, ledger, settlements, tasks
 from reelgate.store.audit import LOCAL
 from reelgate.store.database import CHANGED, WAKE, Reader, Writer
 from reelgate.store.settlements import Settlement
+
+log = logging.getLogger("reelgate.task")
 
 _AUDIT_SHOWN_MAX = 100
 _RAN = (
@@ -114,6 +117,8 @@ async def resolve(
         return after
 
     after = await gateway.db.write(decide)
+    before = replace(after, state=State.STRANDED)
+    log.info("task resolved", extra=log_fields(before, after.state, note))
     if after.ended:
         await inputs.forget(gateway, after)
     gateway.watch.changed(task_id)

@@ -4,8 +4,10 @@ The guarded move, the capture and release of the hold, the settlement and the ev
 transaction; whoever comes second changes nothing.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from reelgate.domain.crashpoints import crash_point
 from reelgate.domain.errors import TaskError
@@ -14,6 +16,8 @@ from reelgate.domain.task import Failure, Result, State, Task
 from reelgate.flows.gateway import Gateway
 from reelgate.store import key_usage, ledger, settlements, tasks
 from reelgate.store.database import CHANGED, Writer
+
+log = logging.getLogger("reelgate.task")
 
 _NO_BILL = Bill(())
 _PROGRESS_AT_END = 100
@@ -72,8 +76,21 @@ async def settle(
     ended = await gateway.db.write(write, locks=task.account_id)
     crash_point("settle.after_commit")
     if ended is not None:
+        note = ending.failure.code.value if ending.failure else ""
+        log.info("task ended", extra=log_fields(task, ending.state, note))
         gateway.watch.changed(task.id)
     return ended
+
+
+def log_fields(task: Task, after: State, note: str) -> dict[str, Any]:
+    """What every log line about a move says."""
+    return {
+        "task_id": task.id,
+        "request_id": task.request_id,
+        "from_state": task.state.value,
+        "to_state": after.value,
+        "note": note,
+    }
 
 
 def settle_in(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from reelgate import worker
 from reelgate.domain.errors import TaskError
 from reelgate.domain.model import Operation
 from reelgate.domain.order import MediaDraft
@@ -34,7 +35,7 @@ from reelgate.providers.base import (
 from reelgate.store import tasks
 from reelgate.store.database import Database
 from tests.support.fake_provider import FakeProvider
-from tests.support.running import running
+from tests.support.running import running, until
 from tests.support.world import World, new_upstream, open_database, with_policy
 
 LASTING = (
@@ -574,16 +575,46 @@ async def test_a_source_that_is_slow_to_measure_holds_up_no_other_task(
         return task
 
     monkeypatch.setattr("reelgate.flows.send.sources.measured", measured)
-    narrow = node("narrow", provider, max_in_flight=2, bucket=TokenBucket(200.0))
+    narrow = node("narrow", provider, max_in_flight=2, bucket=TokenBucket(1000.0))
     async with running(db, tmp_path / "media", [narrow]) as gate:
         slow = MediaDraft("video", url="https://tarpit.example/source.mp4")
         for _ in range(150):
             await gate.submit(seconds=None, video=slow)
-        task = await gate.submit()
-        async with asyncio.timeout(5):
-            assert (await gate.when(task)).state is State.COMPLETED
-        own = MediaDraft("video", data=film)
-        edit = await gate.submit(seconds=None, video=own)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
+            assert (await gate.when(await gate.submit())).state is State.COMPLETED
+            own = MediaDraft("video", data=film)
+            edit = await gate.submit(seconds=None, video=own)
             assert (await gate.when(edit)).state is State.COMPLETED
-        assert 0 < measuring <= 100
+            await until(lambda: measuring >= 100)
+            for _ in range(3):
+                assert (await gate.when(await gate.submit())).state is State.COMPLETED
+        assert measuring == 100
+
+
+async def test_a_worker_follows_what_is_switched_elsewhere_and_ends_what_is_overdue(
+    db: Database, tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    often = tuple((chore, 50) for chore, _ in worker._CHORES)
+    monkeypatch.setattr("reelgate.worker._CHORES", often)
+    provider = FakeProvider(film=film)
+    async with running(
+        db, tmp_path / "media", [node("up", provider)], task_deadline_ms=900
+    ) as gate:
+        elsewhere = replace(gate.gateway, upstreams=Upstreams([node("up", provider)]))
+        here = gate.gateway.upstreams.get("up")
+        assert here is not None
+        await switches.disable(elsewhere, "up")
+        await until(lambda: here.disabled)
+        overdue = await gate.submit()
+        assert (await gate.when(overdue)).state is State.EXPIRED
+        task = await gate.submit()
+        await switches.enable(elsewhere, "up")
+        assert (await gate.when(task)).state is State.COMPLETED
+        provider.on_submit.append(NotTaken(Cause.BAD_CREDENTIALS, "401"))
+        await gate.submit()
+
+        async def trouble_is_told() -> bool:
+            (health,) = await switches.health(elsewhere)
+            return health.trouble is not None
+
+        await until(trouble_is_told)

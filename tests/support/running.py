@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -81,6 +81,16 @@ class Running:
         """Every state that a task has been in."""
         moves = await self.gateway.db.read(partial(tasks.history, task_id=task.id))
         return [State.QUEUED, *(State(to) for _, _, to, _ in moves)]
+
+
+async def until(happened: Callable[[], Awaitable[bool] | bool]) -> None:
+    """Return once it has happened. Raises TimeoutError."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            answer = happened()
+            if answer if isinstance(answer, bool) else await answer:
+                return
+            await asyncio.sleep(0.01)
 
 
 def impatient(spec: ModelSpec) -> ModelSpec:

@@ -1,19 +1,20 @@
-# make demo    set-up, then a prompt becomes out/demo.mp4 and the bill is printed
-# make test    set-up, a real PostgreSQL included, then every test
-# make check   formatting, lint, types, import law, house rules
-# make bench   the figures of docs/performance.md, measured here
-# make setup   .venv with everything that tests and checks need
-# make lock    the locks again, from pyproject.toml (needs uv)
-# make clean   back to a fresh checkout
+# make demo       set-up, then a prompt becomes out/demo.mp4 and the bill is printed
+# make test       set-up, a real PostgreSQL included, then every test
+# make check      formatting, lint, types, import law, house rules
+# make bench      the figures of docs/performance.md, measured here
+# make reference  docs/reference/ again, from the code
+# make setup      .venv with everything that tests and checks need
+# make lock       the locks again, from pyproject.toml (needs uv)
+# make clean      back to a fresh checkout
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check bench reference lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
 RUN := .venv/.ready-run
 DEV := .venv/.ready-dev
-TYPED := src tests $(wildcard bench)
+TYPED := src tests scripts $(wildcard bench)
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -25,7 +26,8 @@ $(RUN): pyproject.toml requirements.lock scripts/setup
 	@scripts/setup run
 
 # What the tests and checks need as well.
-$(DEV): pyproject.toml requirements-dev.lock scripts/setup
+$(DEV): pyproject.toml requirements-dev.lock scripts/setup $(wildcard tests/compat/*.lock) \
+		tests/compat/node/package-lock.json
 	@scripts/setup dev
 
 # The sandbox renders it, whatever upstream the environment names: a demo spends nobody's money.
@@ -49,9 +51,15 @@ check: $(DEV)
 bench: $(DEV)
 	$(BIN)/python -m bench $(ARGS)
 
+reference: $(DEV)
+	$(BIN)/python -m scripts.reference
+
 UV := $(or $(shell command -v uv),$(wildcard $(BIN)/uv))
-LOCK := pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
-	--generate-hashes --no-annotate --no-header $(ARGS) pyproject.toml --group build
+COMPILE := pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-annotate --no-header $(ARGS)
+LOCK := $(COMPILE) pyproject.toml --group build
+# Clients under test, each pinned exactly. LiteLLM asks for a certifi that not every index has yet.
+CLIENT_LOCK := $(COMPILE) --override tests/compat/overrides.txt
 
 # `make lock` keeps what is locked; `make lock ARGS=--upgrade` takes the newest of everything.
 # The locks hold versions and hashes and no address: any index will do, with pip and with uv.
@@ -59,6 +67,8 @@ lock:
 	@test -n "$(UV)" || { echo "make lock needs uv" >&2; exit 1; }
 	$(UV) $(LOCK) -o requirements.lock
 	$(UV) $(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
+	$(UV) $(CLIENT_LOCK) tests/compat/openai-2.3.in -o tests/compat/openai-2.3.lock
+	$(UV) $(CLIENT_LOCK) tests/compat/litellm.in -o tests/compat/litellm.lock
 
 clean:
 	rm -rf .venv out build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -7,6 +7,7 @@ Who may import whom inside the package is the import law, in pyproject.toml (`ma
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 import tomllib
@@ -430,13 +431,29 @@ def test_the_tables_name_what_exists(sources: list[Source]) -> None:
         pytest.fail(f"MONEY or VENDORS name what is not there: {sorted(missing)}", pytrace=False)
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize(
+    "lock",
+    [
+        "requirements.lock",
+        "requirements-dev.lock",
+        "tests/compat/openai-2.3.lock",
+        "tests/compat/litellm.lock",
+    ],
+)
 def test_the_locks_hold_hashes_and_no_address(lock: str) -> None:
     """They work with any index, and with pip as well as uv."""
     text = (ROOT / lock).read_text(encoding="utf-8")
     assert not re.search(r"://|^--|@ ", text, re.MULTILINE)
     pins = re.split(r"\n(?=\S)", text.strip())
     assert [pin for pin in pins if not re.match(r"[\w.-]+==\S+.*\\\n    --hash=sha256:", pin)] == []
+
+
+def test_the_lock_for_node_holds_hashes_and_no_address() -> None:
+    text = (ROOT / "tests/compat/node/package-lock.json").read_text(encoding="utf-8")
+    assert "://" not in text
+    packages = {name: found for name, found in json.loads(text)["packages"].items() if name}
+    assert packages
+    assert all(found["integrity"].startswith("sha512-") for found in packages.values())
 
 
 def test_the_locks_hold_what_the_project_asks_for() -> None:

@@ -5,6 +5,7 @@ Run after every crash, fault and load test; `reelgate doctor` runs it on a live 
 
 import asyncio
 import hashlib
+from functools import partial
 from pathlib import Path
 
 from reelgate.domain.task import Task
@@ -70,7 +71,8 @@ async def _orphans(gateway: Gateway) -> list[str]:
     old = [key for key, age_ms in await gateway.media.keys("results") if age_ms > limit_ms]
     if not old:
         return []
-    kept = await gateway.db.read(world.kept_results)
+    gone_since_ms = gateway.clock.now_ms() - limit_ms
+    kept = await gateway.db.read(partial(world.kept_results, gone_since_ms=gone_since_ms))
     return [f"{key} belongs to no task" for key in old if key.rpartition(".")[0] not in kept][
         :_SHOWN_MAX
     ]

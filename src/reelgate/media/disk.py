@@ -126,7 +126,8 @@ class DiskStore:
         """(key, age in ms) of everything under a prefix, `tmp` included."""
 
         def walk() -> list[tuple[str, int]]:
-            return list(self._walk(prefix))
+            with _disk_errors():
+                return list(self._walk(prefix))
 
         return await asyncio.to_thread(walk)
 

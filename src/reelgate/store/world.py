@@ -158,10 +158,13 @@ def check_books(tx: Reader) -> list[str]:
     return broken
 
 
-def kept_results(tx: Reader) -> set[str]:
-    """The media keys, without their suffix, of all results that should exist."""
+def kept_results(tx: Reader, gone_since_ms: int) -> set[str]:
+    """The media keys, without their suffix, of all results that may exist: those that are kept,
+    and those whose time was over or that were deleted not long ago.
+    """
     rows = tx.all(
-        "SELECT result_json FROM task WHERE state = 'completed' AND purged_at_ms IS NULL "
-        "AND deleted_at_ms IS NULL AND result_json IS NOT NULL"
+        "SELECT result_json FROM task WHERE state = 'completed' AND result_json IS NOT NULL "
+        "AND COALESCE(purged_at_ms, deleted_at_ms, ?) >= ?",
+        (gone_since_ms, gone_since_ms),
     )
     return {_result(row[0]).key.rpartition(".")[0] for row in rows}

@@ -26,7 +26,7 @@ from reelgate.flows.accounts import NewKey, create_key
 from reelgate.flows.gateway import Gateway
 from tests.support.live import live_server
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 EXAMPLES_MAX = 6
 # Refusals that a wrong request may meet here, beside those that schemathesis expects.

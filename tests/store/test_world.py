@@ -105,6 +105,21 @@ def capture_without_entry(tx: Writer) -> None:
     )
 
 
+def loss_without_entry(tx: Writer) -> None:
+    task = insert_held(tx, new_task(new_customer(tx)))
+    tx.run(
+        "INSERT INTO settlement (task_id, account_id, key_id, model, operation, outcome, "
+        "created_at_ms, ended_at_ms, held_micro, captured_micro, released_micro, loss_micro) "
+        "VALUES (?, ?, ?, 'm', 'o', 'failed', 1, 1, 0, 0, 0, 5)",
+        (task.id, task.account_id, task.key_id),
+    )
+
+
+def another_bill(tx: Writer) -> None:
+    settlement_without_end(tx)
+    tx.run("UPDATE task SET bill_json = '{}' WHERE id IN (SELECT task_id FROM settlement)")
+
+
 def sent_twice(tx: Writer) -> None:
     task = insert_held(tx, new_task(new_customer(tx)))
     assert tasks.move(tx, task, State.SENDING, NOW_MS) is not None
@@ -127,6 +142,8 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
     "a hold has no task": (hold_without_task,),
     "leased to a worker that does not exist": (lease_of_nobody,),
     "capture is not in the ledger": (capture_without_entry,),
+    "loss is not in the ledger": (loss_without_entry,),
+    "bill is not that of its task": (another_bill,),
     "no event, or a live one has": (event_without_end, end_without_settlement),
     "completed task has no result": (completed_without_result,),
     "without a video was charged": (charged_for_nothing,),

@@ -145,7 +145,7 @@ async def adjust(
         )
         return account_in(tx, account_id)
 
-    return await gateway.db.write(correct)
+    return await gateway.db.write(correct, locks=account_id)
 
 
 def _check_amount(amount_micro: int, *, low: int) -> None:

@@ -97,6 +97,23 @@ _CHECKS: tuple[tuple[str, str], ...] = (
         """,
     ),
     (
+        "a settlement's loss is not in the ledger",
+        """
+        SELECT s.task_id FROM settlement s LEFT JOIN (
+            SELECT task_id, SUM(amount_micro) AS lost FROM ledger
+            WHERE to_book = 'loss' GROUP BY task_id
+        ) l ON l.task_id = s.task_id
+        WHERE COALESCE(l.lost, 0) <> s.loss_micro
+        """,
+    ),
+    (
+        "a settlement's bill is not that of its task",
+        """
+        SELECT s.task_id FROM settlement s JOIN task t ON t.id = s.task_id
+        WHERE COALESCE(s.bill_json, '') <> COALESCE(t.bill_json, '')
+        """,
+    ),
+    (
         "an ended task has no event, or a live one has",
         """
         SELECT t.id FROM task t LEFT JOIN event e ON e.task_id = t.id

@@ -39,7 +39,7 @@ demo: $(RUN)
 		--seconds 4 --size 720p -o out/demo.mp4
 
 test: $(DEV)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: $(DEV)
 	$(BIN)/ruff check

@@ -196,7 +196,7 @@ def test_an_account_without_credits_is_shown_as_that_and_the_task_waits(
 
 
 def until_in_trouble(shell: Shell) -> dict[str, Any]:
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + 40
     while time.monotonic() < give_up:
         (found,) = shell.json("upstreams", "list")["data"]
         if found["trouble"]:

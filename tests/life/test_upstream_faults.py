@@ -35,7 +35,7 @@ from tests.support.running import Running, loopback_guard, running
 from tests.support.world import open_database
 
 KINDS = ("xai", "openai", "vllm-omni", "reelgate")
-CALL_MS = 400
+CALL_MS, SHORT_CALL_MS = 10_000, 400
 
 Job = XaiJob | VideoJob
 Life = Callable[[Any, Any], list[Reply]]  # the fake and the job; the answers to its polls
@@ -159,7 +159,14 @@ class Line:
 
 @asynccontextmanager
 async def line(
-    kind: str, url: str, folder: Path, film: bytes, *, spare: bool = True, **policy: Any
+    kind: str,
+    url: str,
+    folder: Path,
+    film: bytes,
+    *,
+    spare: bool = True,
+    call_ms: int = CALL_MS,
+    **policy: Any,
 ) -> AsyncIterator[Line]:
     script = Script()
     async with AsyncExitStack() as stack:
@@ -171,7 +178,7 @@ async def line(
             bucket = await stack.enter_async_context(Bucket())
             api = await stack.enter_async_context(ScriptedXai(bucket, film, script))
             model = fake_xai.MODEL
-            provider = Xai(api.url, fake_xai.KEY, guard, submit_ms=CALL_MS, poll_ms=CALL_MS)
+            provider = Xai(api.url, fake_xai.KEY, guard, submit_ms=call_ms, poll_ms=call_ms)
         else:
             name: Any = kind
             api = await stack.enter_async_context(ScriptedVideos(name, film, script))
@@ -182,8 +189,8 @@ async def line(
                 guard,
                 inputs_guard=guard,
                 dialect=name,
-                submit_ms=CALL_MS,
-                poll_ms=CALL_MS,
+                submit_ms=call_ms,
+                poll_ms=call_ms,
             )
         stack.push_async_callback(provider.close)
         other = FakeProvider(film=film)
@@ -216,7 +223,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried soon; a download that stops is given up soon."""
-    patient = Limits(stall_ms=400)
+    patient = Limits(stall_ms=1_000)
     monkeypatch.setattr("reelgate.flows.drive._BACKOFF_MS", 60)
     monkeypatch.setattr("reelgate.providers.http.results.Limits", lambda: patient)
     monkeypatch.setattr("tests.support.running.LIMITS", patient)
@@ -254,10 +261,8 @@ def submit_rows() -> Iterator[tuple[str, Reply | Fault, str]]:
     for name, fault in {
         "no answer, closed": Fault(send=0),
         "no answer, reset": Fault(send=0, end="reset"),
-        "no answer at all": Fault(send=0, end="hang"),
         "half a head": Fault(send=20),
         "half a body": Fault(send=-5, end="reset"),
-        "a head that hangs": Fault(send=60, end="hang"),
         "not HTTP": Fault(instead=b"SSH-2.0-OpenSSH_9.2\r\n"),
         "100 MB": Fault(
             instead=b"HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n" + b"x" * 2**20,
@@ -300,14 +305,44 @@ def ending_of_doubt(*, repeats: bool) -> tuple[State, str]:
     return (State.COMPLETED if repeats else State.STRANDED), "first"
 
 
+SILENT: Mapping[str, Fault] = {
+    "before the request was read": Fault(read=30, end="hang"),
+    "after it was read": Fault(send=0, end="hang"),
+    "within the head": Fault(send=60, end="hang"),
+    "within the body": Fault(send=-5, end="hang"),
+}
+
+
+async def test_silence_is_waited_for_so_long_and_no_longer(
+    kind: str, sqlite_url: str, tmp_path: Path, film: bytes
+) -> None:
+    async with line(kind, sqlite_url, tmp_path, film, call_ms=SHORT_CALL_MS) as up:
+        up.api.faults.append(SILENT["before the request was read"])
+        (first,) = (await up.run(["before the request was read"], State.STRANDED, *ENDS)).values()
+        rows = [name for name, fault in SILENT.items() if fault.read is None]
+        up.script.submits |= {name: deque([SILENT[name]]) for name in rows}
+        tasks = [first, *(await up.run(rows, State.STRANDED, *ENDS)).values()]
+        doubt = ending_of_doubt(repeats=up.provider.repeat_safe)
+        assert {(task.state, task.upstream) for task in tasks} == {doubt}
+        polled = {f"polled {name}": SILENT[name] for name in rows}
+        for name, fault in polled.items():
+            up.script.lives[name] = _then_done(_then(Reply(200, b"x" * 99, fault=fault)))
+        ended = await up.run(list(polled))
+        assert {(task.state, task.upstream) for task in ended.values()} == {
+            (State.COMPLETED, "first")
+        }
+        assert set(up.jobs().values()) == {1}
+        assert up.spare.jobs == []
+
+
 async def test_a_request_that_is_cut_while_it_is_sent(
     kind: str, sqlite_url: str, tmp_path: Path, film: bytes
 ) -> None:
     """Before all of it was read, too: nobody knows what a proxy in between has passed on."""
     async with line(kind, sqlite_url, tmp_path, film) as up:
-        ends: tuple[End, ...] = ("close", "reset", "hang")
+        ends: tuple[End, ...] = ("close", "reset")
         up.api.faults.extend(Fault(read=n, end=end) for n in (1, 30, 200) for end in ends)
-        tasks = await up.run([f"cut {n}" for n in range(9)], State.STRANDED, *ENDS)
+        tasks = await up.run([f"cut {n}" for n in range(6)], State.STRANDED, *ENDS)
         doubt = ending_of_doubt(repeats=up.provider.repeat_safe)
         assert {(task.state, task.upstream) for task in tasks.values()} == {doubt}
         assert not up.api.faults
@@ -368,7 +403,6 @@ def poll_rows() -> Iterator[tuple[str, Life]]:
         "a list": Reply(200, b"[]"),
         "cut JSON": Reply(200, b'{"status": "do'),
         "a deep one": Reply(200, b"[" * 50_000),
-        "silence": Reply(200, b"", fault=Fault(send=0, end="hang")),
         "a cut": Reply(200, b"x" * 200, fault=Fault(send=100)),
         "a reset": Reply(200, b"x" * 200, fault=Fault(send=100, end="reset")),
         "compressed": Reply(200, b"{}", {"Content-Encoding": "br"}),

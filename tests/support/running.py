@@ -35,7 +35,7 @@ from reelgate.worker import Worker
 
 MODEL = "grok-imagine"
 CREDIT_MICRO = 100_000 * MICRO_PER_USD
-WAIT_S = 20
+WAIT_S = 40
 GRACE_S = 0.2
 LIMITS = Limits()
 

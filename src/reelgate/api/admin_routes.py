@@ -8,7 +8,8 @@ from reelgate.api import admin_bodies as bodies
 from reelgate.api import admin_wire as cards
 from reelgate.api.asgi import Handler, Route
 from reelgate.api.describe import JSON, Access, Body, Doc, Param, Reply, Tag
-from reelgate.api.money_docs import AFTER, CSV, FORMAT, FROM, LIMIT, ORDER, TASK, TO, group_by
+from reelgate.api.money_docs import CSV, FORMAT, FROM, TASK, TO, group_by
+from reelgate.api.paging import AFTER, LIMIT, ORDER
 from reelgate.api.report_wire import ReportCard
 from reelgate.domain.errors import Code
 from reelgate.domain.task import State

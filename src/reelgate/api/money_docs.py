@@ -2,26 +2,13 @@
 
 from reelgate.api import money, money_wire, wire
 from reelgate.api.describe import JSON, Doc, Param, Reply, Tag
-from reelgate.api.paging import PAGE_DEFAULT, PAGE_MAX, PAGE_ORDERS
+from reelgate.api.paging import AFTER, LIMIT, ORDER
 from reelgate.domain.errors import Code
 from reelgate.flows import reports
 
 _DAY = {"type": "string", "format": "date", "examples": ["2026-11-22"]}
 CSV = "text/csv"
 
-AFTER = Param(
-    "after", "Begin behind this one: the `last_id` of the page before.", {"type": "string"}
-)
-LIMIT = Param(
-    "limit",
-    "How many.",
-    {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT},
-)
-ORDER = Param(
-    "order",
-    "Newest first (`desc`) or oldest first.",
-    {"type": "string", "enum": list(PAGE_ORDERS), "default": PAGE_ORDERS[0]},
-)
 FROM = Param("from", "The first day (UTC); by default 30 days are shown.", _DAY)
 TO = Param("to", "The last day (UTC), included; by default today.", _DAY)
 FORMAT = Param(

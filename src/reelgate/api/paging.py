@@ -2,11 +2,26 @@
 
 from collections.abc import Mapping
 
+from reelgate.api.describe import Param
 from reelgate.domain.errors import Code, Refusal
 
 PAGE_MAX = 100
 PAGE_DEFAULT = 20
 PAGE_ORDERS = ("desc", "asc")
+
+AFTER = Param(
+    "after", "Begin behind this one: the `last_id` of the page before.", {"type": "string"}
+)
+LIMIT = Param(
+    "limit",
+    "How many.",
+    {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT},
+)
+ORDER = Param(
+    "order",
+    "Newest first (`desc`) or oldest first.",
+    {"type": "string", "enum": list(PAGE_ORDERS), "default": PAGE_ORDERS[0]},
+)
 
 
 def page_limit(query: Mapping[str, str]) -> int:

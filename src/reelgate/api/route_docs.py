@@ -20,6 +20,7 @@ from reelgate.api.describe import (
 from reelgate.api.errors import ErrorEnvelope
 from reelgate.api.fields import CREATE, Preset
 from reelgate.api.model_cards import ModelCard, ModelList, Pricing
+from reelgate.api.paging import AFTER, LIMIT, ORDER
 from reelgate.domain.errors import Code
 from reelgate.domain.model import Operation
 
@@ -106,26 +107,7 @@ LIST = Doc(
     Tag.VIDEOS,
     (Reply("One page.", wire.VideoPage),),
     "Pages stay right while tasks are being added. Deleted tasks are left out.",
-    params=(
-        Param(
-            "after", "Begin behind this task: the `last_id` of the page before.", {"type": "string"}
-        ),
-        Param(
-            "limit",
-            "How many tasks.",
-            {
-                "type": "integer",
-                "minimum": 1,
-                "maximum": videos.PAGE_MAX,
-                "default": videos.PAGE_DEFAULT,
-            },
-        ),
-        Param(
-            "order",
-            "Newest first (`desc`) or oldest first.",
-            {"type": "string", "enum": list(videos.PAGE_ORDERS), "default": "desc"},
-        ),
-    ),
+    params=(AFTER, LIMIT, ORDER),
     codes=(Code.INVALID_VALUE,),
 )
 DELETE = Doc(

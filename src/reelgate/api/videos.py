@@ -8,6 +8,7 @@ from reelgate.api.body import read_body
 from reelgate.api.errors import image_endpoint
 from reelgate.api.fields import CREATE, Preset
 from reelgate.api.links import link_url
+from reelgate.api.paging import newest_first, page_limit
 from reelgate.api.waiting import pending_headers, prefer_wait_s, wait_for_end
 from reelgate.domain.errors import Code, Refusal
 from reelgate.domain.ids import is_task_id
@@ -19,9 +20,6 @@ from reelgate.flows.submit import Repeatable, price, submit
 from reelgate.store import tasks
 
 _IDEMPOTENCY_KEY_CHARS_MAX = 255
-PAGE_MAX = 100
-PAGE_DEFAULT = 20
-PAGE_ORDERS = ("desc", "asc")
 EDIT = Preset(operation=Operation.EDIT_VIDEO)
 EXTEND = Preset(operation=Operation.VIDEO_EXTEND)
 
@@ -110,11 +108,7 @@ async def estimate(call: Call) -> Answer:
 async def list_videos(call: Call) -> Answer:
     """A page of the account's tasks."""
     query = call.query()
-    limit = _limit(query.get("limit"))
-    order = query.get("order", PAGE_ORDERS[0])
-    if order not in PAGE_ORDERS:
-        allowed = " or ".join(PAGE_ORDERS)
-        raise Refusal(Code.INVALID_VALUE, f"order {order[:40]!r} is not {allowed}.", "order")
+    limit, newest = page_limit(query), newest_first(query)
     after = query.get("after") or None
     if after is not None:
         await _check_after(call, after)
@@ -124,7 +118,7 @@ async def list_videos(call: Call) -> Answer:
             account_id=call.caller.account_id,
             after=after,
             limit=limit + 1,
-            newest_first=order == "desc",
+            newest_first=newest,
         )
     )
     shown = [(task, link_url(call, task)) for task in found[:limit]]
@@ -143,18 +137,6 @@ async def _check_after(call: Call, after: str) -> None:
             f"after {after[:60]!r} is not the id of a task of this account.",
             "after",
         )
-
-
-def _limit(given: str | None) -> int:
-    if given is None:
-        return PAGE_DEFAULT
-    if not given.isdecimal() or not given.isascii() or not 1 <= int(given[:9]) <= PAGE_MAX:
-        raise Refusal(
-            Code.INVALID_VALUE,
-            f"limit {given[:40]!r} is not a whole number from 1 to {PAGE_MAX}.",
-            "limit",
-        )
-    return int(given)
 
 
 async def delete(call: Call) -> Answer:

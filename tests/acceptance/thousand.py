@@ -8,6 +8,7 @@ the three is killed at any moment. Clients send again what they have no answer f
 from __future__ import annotations
 
 import argparse
+import json
 import queue
 import random
 import subprocess
@@ -22,6 +23,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import httpx
+
+from reelgate.domain.money import parse_usd, usd
 from reelgate.domain.task import ENDED, State
 from tests.support.aftermath import (
     all_tasks,
@@ -131,8 +135,10 @@ def run(
     unclear = end_the_unclear_soon(folder, **installation.env)
     installation.start()
     wait_for_ends(installation, count, besides=frozenset())
+    seen = bills_seen(installation, key)
     wrong += installation.stop()
     wrong += wrongs(folder, **installation.env)
+    wrong += report_says(installation, seen)
     wrong += ends_as_asked(installation, requests)
     wrong += doctor(installation)
     ends = Counter(
@@ -213,17 +219,41 @@ def ends_as_asked(installation: Installation, requests: list[Request]) -> list[s
     return wrong
 
 
+def bills_seen(installation: Installation, key: str) -> int:
+    """What all bills that the customer sees come to, in micro-USD."""
+    headers, total, after = {"authorization": f"Bearer {key}"}, 0, ""
+    with httpx.Client(base_url=installation.url, headers=headers, trust_env=False) as http:
+        while True:
+            answer = http.get("/v1/videos", params={"limit": "100", "after": after})
+            page = answer.raise_for_status().json()
+            total += sum(parse_usd(task["billing"]["cost"]) for task in page["data"])
+            if not page["has_more"]:
+                return total
+            after = page["last_id"]
+
+
+def report_says(installation: Installation, seen: int) -> list[str]:
+    """The operator's revenue is what customers saw on their bills, to the micro-dollar."""
+    told = json.loads(command(installation, "report", "--json").stdout)["total"]["revenue"]
+    return [] if told == usd(seen) else [f"the bills come to {usd(seen)}, the report says {told}"]
+
+
 def doctor(installation: Installation) -> list[str]:
     """What an operator would be told."""
-    done = subprocess.run(
-        [sys.executable, "-m", "reelgate", "doctor"],
+    done = command(installation, "doctor")
+    return [] if done.returncode == 0 else [f"doctor: {done.stdout}{done.stderr}"]
+
+
+def command(installation: Installation, *args: str) -> subprocess.CompletedProcess[str]:
+    """What the command line does on the installation's data."""
+    return subprocess.run(
+        [sys.executable, "-m", "reelgate", *args],
         cwd=installation.folder,
         env=server_env(installation.folder, **installation.env),
         capture_output=True,
         text=True,
         check=False,
     )
-    return [] if done.returncode == 0 else [f"doctor: {done.stdout}{done.stderr}"]
 
 
 def main() -> None:

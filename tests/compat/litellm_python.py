@@ -19,7 +19,7 @@ import litellm  # type: ignore[import-not-found]
 from tests.compat.telling import User, run, scenario
 
 MODEL = "openai/grok-imagine"
-FAIL = "[sandbox:fail]"
+FAIL = "[sandbox:refuse]"
 
 
 def at(user: User) -> dict[str, str]:

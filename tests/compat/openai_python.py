@@ -17,7 +17,7 @@ from openai import AsyncOpenAI, OpenAI
 from tests.compat.telling import User, run, scenario, since
 
 MODEL = "grok-imagine"
-FAIL = "[sandbox:fail]"
+FAIL = "[sandbox:refuse]"
 QUICK = {"poll_interval_ms": 100}
 
 

@@ -12,7 +12,7 @@ from tests.contract.asking import Ask, create
 from tests.support.live import Account, Live
 
 PICTURE, CLIP = "https://pictures.example/a.png", "https://clips.example/a.mp4"
-FAIL = "[sandbox:fail]"
+FAIL = "[sandbox:refuse]"
 PRICES = {  # section 7, in USD
     "output_second_480p": "0.05",
     "output_second_720p": "0.07",

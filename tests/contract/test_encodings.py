@@ -20,7 +20,7 @@ import pytest
 from tests.contract.asking import Ask, check_refusal
 from tests.support.live import Account, Live
 
-PROMPT = "a paper boat [sandbox:fail]"
+PROMPT = "a paper boat [sandbox:refuse]"
 BASE = {"model": "grok-imagine", "prompt": PROMPT}
 PICTURE, OTHER = "https://pictures.example/a.png", "https://pictures.example/b.png"
 CLIP = "https://clips.example/a.mp4"
@@ -297,7 +297,7 @@ def test_an_empty_file_field_is_as_good_as_none(account: Account) -> None:
         "/v1/videos",
         content=(
             b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ngrok-imagine\r\n'
-            b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\nx [sandbox:fail]\r\n'
+            b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\nx [sandbox:refuse]\r\n'
             b'--b\r\nContent-Disposition: form-data; name="seconds"\r\n\r\n1\r\n'
             b'--b\r\nContent-Disposition: form-data; name="image"; filename=""\r\n'
             b"Content-Type: application/octet-stream\r\n\r\n\r\n--b--\r\n"

@@ -21,7 +21,7 @@ from tests.contract.asking import Untouched, check_refusal, create
 from tests.support.live import Account, Live, live_server
 
 KIB, MIB = 1024, 1024 * 1024
-BODY = json.dumps(create(prompt="[sandbox:fail]").json).encode()
+BODY = json.dumps(create(prompt="[sandbox:refuse]").json).encode()
 PICTURE = "https://pictures.example/a.png"
 
 

@@ -43,7 +43,7 @@ def ids_of(found: dict[str, Any]) -> list[str]:
 
 def failing(account: Account) -> str:
     """A task that costs nothing to end."""
-    task_id: str = account.create(prompt="[sandbox:fail]")["id"]
+    task_id: str = account.create(prompt="[sandbox:refuse]")["id"]
     return task_id
 
 
@@ -104,7 +104,7 @@ def test_pages_stay_right_while_tasks_are_added(either: Live) -> None:
         while not stop.is_set():
             answer = helper.post(
                 "/v1/videos",
-                json={"model": "grok-imagine", "prompt": f"[sandbox:fail] {n}", "duration": 1},
+                json={"model": "grok-imagine", "prompt": f"[sandbox:refuse] {n}", "duration": 1},
             )
             added.append(answer.json()["id"])
 

@@ -14,7 +14,7 @@ from tests.contract.asking import Ask, check_refusal, create
 from tests.support.live import Account, Live
 
 FAILING: dict[str, Any] = {
-    "model": "grok-imagine", "prompt": "[sandbox:fail]", "duration": 1,
+    "model": "grok-imagine", "prompt": "[sandbox:refuse]", "duration": 1,
 }  # fmt: skip
 SLOW = {**FAILING, "prompt": "[sandbox:slow=0.6][sandbox:fail]"}
 
@@ -84,11 +84,11 @@ def test_remix_edits_and_extensions_know_keys(live: Live) -> None:
     account = live.account()
     source = account.made(duration=2)["id"]
     for path, body in (
-        (f"/v1/videos/{source}/remix", {"prompt": "[sandbox:fail]"}),
-        ("/v1/videos/edits", {"prompt": "[sandbox:fail] edit", "video": {"id": source}}),
+        (f"/v1/videos/{source}/remix", {"prompt": "[sandbox:refuse]"}),
+        ("/v1/videos/edits", {"prompt": "[sandbox:refuse] edit", "video": {"id": source}}),
         (
             "/v1/videos/extensions",
-            {"prompt": "[sandbox:fail]", "video": {"id": source}, "seconds": "2"},
+            {"prompt": "[sandbox:refuse]", "video": {"id": source}, "seconds": "2"},
         ),
     ):
         headers = {"idempotency-key": path}
@@ -218,7 +218,7 @@ def test_the_newest_equal_create_is_the_one_retried(either: Live) -> None:
 def test_a_made_task_says_that_it_must_not_be_sent_again(either: Live) -> None:
     account = either.account()
     for answer in (
-        create(prompt="[sandbox:fail]").send(account.http),
+        create(prompt="[sandbox:refuse]").send(account.http),
         post(account, FAILING, idempotency_key="k"),
         post(account, FAILING, idempotency_key="k"),
         post(account, FAILING, prefer="wait=5"),

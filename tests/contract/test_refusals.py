@@ -498,19 +498,34 @@ TABLE = {
 
 
 @pytest.fixture(scope="module")
-def account(either: Live) -> Account:
-    return either.account("7.77")
+def account(live: Live) -> Account:
+    return live.account("7.77")
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        pytest.param(row, id=f"{section} {row.rule}")
-        for section, rows in TABLE.items()
-        for row in rows
-    ],
-)
+@pytest.fixture(scope="module")
+def account_on_postgres(live_postgres: Live) -> Account:
+    return live_postgres.account("7.77")
+
+
+def rows(*sections: str) -> pytest.MarkDecorator:
+    """Parametrise by every row of these sections."""
+    found = [(section, row) for section in sections for row in TABLE[section]]
+    return pytest.mark.parametrize(
+        "row", [pytest.param(row, id=f"{section} {row.rule}") for section, row in found]
+    )
+
+
+@rows(*TABLE)
 def test_what_a_rule_refuses(row: Row, account: Account, inputs: Path) -> None:
+    check(row, account, inputs)
+
+
+@rows("1", "3 text", "3 video", "6")
+def test_what_may_reach_the_database(row: Row, account_on_postgres: Account, inputs: Path) -> None:
+    check(row, account_on_postgres, inputs)
+
+
+def check(row: Row, account: Account, inputs: Path) -> None:
     untouched = Untouched(account)
     answer = row.ask.send(account.http, inputs)
     message = check_refusal(answer, row.status, row.code, row.param)

@@ -12,7 +12,7 @@ import pytest
 from tests.contract.asking import Ask, Untouched, check_refusal, create
 from tests.support.live import Account, Live
 
-END = " [sandbox:fail]"
+END = " [sandbox:refuse]"
 CHUNK = 4096 - len(END)
 
 PROMPTS = {

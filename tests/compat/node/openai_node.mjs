@@ -8,7 +8,7 @@ import OpenAI, { toFile } from "openai";
 import { VERSION } from "openai/version";
 
 const MODEL = "grok-imagine";
-const FAIL = "[sandbox:fail]";
+const FAIL = "[sandbox:refuse]";
 const AT_ONCE = 6;
 const given = JSON.parse(fs.readFileSync(0, "utf8"));
 

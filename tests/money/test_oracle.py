@@ -479,7 +479,7 @@ def test_on_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
         with TemporaryDirectory(dir=_IN_MEMORY) as folder:
             yield f"sqlite:///{folder}/reelgate.db", Path(folder)
 
-    _run(fresh, 30, monkeypatch)
+    _run(fresh, 50, monkeypatch)
 
 
 def test_on_postgres(postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,15 +6,11 @@ connection; without it, work is found by looking, a second later.
 """
 
 import asyncio
-import contextlib
 import functools
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, TypeVar
 
 import psycopg
@@ -32,6 +28,7 @@ from reelgate.store.database import (
     Writer,
 )
 from reelgate.store.migrations import POSTGRES, migrate
+from reelgate.store.turns import Job, Turns
 
 T = TypeVar("T")
 
@@ -52,7 +49,8 @@ _CONNECT = {
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 # Should groups wait for each other's locks crosswise all the same: the server would look for that
 # after a second only, and so long nobody waits in a group.
-_BEGIN_GROUP = f"{_BEGIN}; SET LOCAL lock_timeout = '250ms'"
+_BEGIN_GROUP = f"{_BEGIN}; SET LOCAL lock_timeout = '250ms'; SAVEPOINT job"
+_NEXT_JOB = "RELEASE SAVEPOINT job; SAVEPOINT job"
 _CROSSWISE = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 
 _Connection = psycopg.Connection[Row]
@@ -71,6 +69,7 @@ class PostgresTx:
 
     def __init__(self, connection: "psycopg.Connection[Row]") -> None:
         self._cursor = connection.cursor()
+        self._notices: set[tuple[str, str]] = set()
 
     def one(self, sql: str, params: Sequence[Any] = ()) -> Row | None:
         return self._cursor.execute(_translated_sql(sql), params).fetchone()
@@ -82,37 +81,25 @@ class PostgresTx:
         return self._cursor.execute(_translated_sql(sql), params).rowcount
 
     def notify(self, channel: str, payload: str = "") -> None:
-        self._cursor.execute(b"SELECT pg_notify(%s, %s)", (channel, payload))
+        self._notices.add((channel, payload))
+
+    def commit(self) -> None:
+        """COMMIT, and with it all notices in one go: they are sent when it is done."""
+        if self._notices:
+            channels, payloads = zip(*self._notices, strict=True)
+            self._notices.clear()
+            self._cursor.execute(
+                b"SELECT pg_notify(channel, payload) "
+                b"FROM unnest(%s::text[], %s::text[]) AS notice (channel, payload)",
+                (list(channels), list(payloads)),
+            )
+        self._cursor.execute(b"COMMIT")
 
 
 def connect(url: str) -> "psycopg.Connection[Row]":
     """A connection that keeps no state on the server between transactions."""
     conninfo = make_conninfo("", **{**_CONNECT, **conninfo_to_dict(url)})
     return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
-
-
-@dataclass(slots=True)
-class _Job:
-    """A transaction, or a read, and whoever waits for it."""
-
-    fn: Callable[[Any], Any]
-    writes: bool
-    locks: str
-    loop: asyncio.AbstractEventLoop
-    waiter: "asyncio.Future[Any]"
-
-    def tell(self, value: Any, error: BaseException | None) -> None:
-        """Wake the waiter, from any thread."""
-        with contextlib.suppress(RuntimeError):  # a loop that was closed waits for nothing
-            self.loop.call_soon_threadsafe(self._set, value, error)
-
-    def _set(self, value: Any, error: BaseException | None) -> None:
-        if self.waiter.done():
-            return
-        if error is None:
-            self.waiter.set_result(value)
-        else:
-            self.waiter.set_exception(error)
 
 
 def _one_line(error: BaseException) -> str:
@@ -143,8 +130,7 @@ class PostgresDatabase:
 
     def __init__(self, url: str, *, threads: int = 6, group_max: int = 64) -> None:
         self._url = url
-        self._group_max = group_max
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._turns = Turns(group_max)
         self._closed = False
         try:
             with connect(url) as connection:
@@ -162,7 +148,7 @@ class PostgresDatabase:
 
     @property
     def waiting(self) -> int:
-        return self._jobs.qsize()
+        return self._turns.waiting
 
     async def write(self, fn: Callable[[Writer], T], *, locks: str = "") -> T:
         return await asyncio.shield(self._enqueue(fn, writes=True, locks=locks))
@@ -185,8 +171,7 @@ class PostgresDatabase:
         if self._closed:
             return
         self._closed = True
-        for _ in self._threads:
-            self._jobs.put(None)
+        self._turns.close(len(self._threads))
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
@@ -197,31 +182,17 @@ class PostgresDatabase:
             raise StoreUnavailable("the database is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Job(fn, writes, locks, loop, future))
+        self._turns.put(Job(fn, writes, locks, loop, future))
         return future
 
     def _serve(self) -> None:
         connection: _Connection | None = None
-        next_up: list[_Job | None] = []
-        while (job := next_up.pop() if next_up else self._jobs.get()) is not None:
-            group = [job]
-            # More writes that wait already; reads go alone, they have no fsync to share.
-            while job.writes and len(group) < self._group_max:
-                try:
-                    other = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-                if other is None or not other.writes:
-                    next_up.append(other)
-                    break
-                group.append(other)
-            # All groups take their locks in the same order, so that no two wait for each other.
-            group.sort(key=attrgetter("locks"))
+        for group in self._turns.groups():
             connection = self._run(connection, deque(group))
         if connection is not None:
             connection.close()
 
-    def _run(self, connection: "_Connection | None", group: "deque[_Job]") -> "_Connection | None":
+    def _run(self, connection: "_Connection | None", group: "deque[Job]") -> "_Connection | None":
         """Run a group and tell each waiter; the connection to go on with.
 
         A connection that breaks before COMMIT has done nothing: once more, on a new one.
@@ -268,7 +239,7 @@ def _in_snapshot(fn: Callable[[Reader], T]) -> Callable[[PostgresTx], T]:
     return run
 
 
-def _run_group(connection: "_Connection", group: "deque[_Job]") -> None:
+def _run_group(connection: "_Connection", group: "deque[Job]") -> None:
     """Run all of a group. Jobs leave it as soon as their waiters have been told."""
     tx = PostgresTx(connection)
     if len(group) > 1 and _commit_together(connection, tx, group):
@@ -279,7 +250,7 @@ def _run_group(connection: "_Connection", group: "deque[_Job]") -> None:
         group.popleft().tell(*result)
 
 
-def _run_read(tx: PostgresTx, job: _Job) -> _Result:
+def _run_read(tx: PostgresTx, job: Job) -> _Result:
     try:
         return job.fn(tx), None
     except (psycopg.OperationalError, psycopg.InterfaceError):
@@ -288,15 +259,14 @@ def _run_read(tx: PostgresTx, job: _Job) -> _Result:
         return None, _translated(error)
 
 
-def _commit_together(connection: "_Connection", tx: PostgresTx, group: "deque[_Job]") -> bool:
+def _commit_together(connection: "_Connection", tx: PostgresTx, group: "deque[Job]") -> bool:
     """One transaction for all, a savepoint each. False: do them one by one."""
     results: list[_Result] = []
     try:
         connection.execute(_BEGIN_GROUP)
         for job in group:
-            tx.run("SAVEPOINT job")
             results.append(_run_in_savepoint(connection, tx, job))
-        tx.run("COMMIT")
+        tx.commit()
     except psycopg.Error as error:
         if not connection.closed:
             # Locks met crosswise, or one was not to be had: alone, each can wait for its own.
@@ -311,7 +281,7 @@ def _commit_together(connection: "_Connection", tx: PostgresTx, group: "deque[_J
     return True
 
 
-def _run_in_savepoint(connection: "_Connection", tx: PostgresTx, job: _Job) -> _Result:
+def _run_in_savepoint(connection: "_Connection", tx: PostgresTx, job: Job) -> _Result:
     try:
         value = job.fn(tx)
     except _CROSSWISE:
@@ -321,18 +291,18 @@ def _run_in_savepoint(connection: "_Connection", tx: PostgresTx, job: _Job) -> _
             raise
         tx.run("ROLLBACK TO SAVEPOINT job")
         return None, _translated(error)
-    tx.run("RELEASE SAVEPOINT job")
+    connection.execute(_NEXT_JOB)
     return value, None
 
 
-def _commit_alone(connection: "_Connection", tx: PostgresTx, job: _Job) -> _Result:
+def _commit_alone(connection: "_Connection", tx: PostgresTx, job: Job) -> _Result:
     for attempt in range(1, _ATTEMPTS_MAX + 1):
         tx.run(_BEGIN)
         committing = False
         try:
             value = job.fn(tx)
             committing = True
-            tx.run("COMMIT")
+            tx.commit()
         except BaseException as error:
             if connection.closed:
                 if committing:
@@ -346,7 +316,7 @@ def _commit_alone(connection: "_Connection", tx: PostgresTx, job: _Job) -> _Resu
     return None, StoreUnavailable("the database kept refusing the transaction")
 
 
-def _tell(group: "deque[_Job]", value: Any, error: BaseException | None) -> None:
+def _tell(group: "deque[Job]", value: Any, error: BaseException | None) -> None:
     """Tell all waiters of a group, and empty it."""
     while group:
         group.popleft().tell(value, error)

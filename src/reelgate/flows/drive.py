@@ -67,12 +67,14 @@ async def move(
     note: str = "",
     *,
     first: Callable[[Writer, int], None] | None = None,
+    locks: str = "",
     **changes: Any,
 ) -> bool:
     """Record a move; what has happened at an upstream is recorded however long that takes.
 
     A move that may have been recorded already is asked for until that is known. `first` is done
-    before it in the same transaction, with the time in ms; what it raises undoes both.
+    before it in the same transaction, with the time in ms; what it raises undoes both. `locks` is
+    the row that it locks.
     """
     task, doubtful = drive.task, False
     while True:
@@ -87,7 +89,8 @@ async def move(
                     changes=changes,
                     first=None if doubtful else first,
                     doubtful=doubtful,
-                )
+                ),
+                locks=locks,
             )
         except StoreError as error:
             log.warning("a move could not be recorded", extra=log_fields(task, after, str(error)))

@@ -126,6 +126,7 @@ async def _ask(gateway: Gateway, drive: Drive, attempt: Attempt) -> int | None:
         drive,
         State.SENDING,
         first=partial(_enter, upstream) if gateway.db.shared else None,
+        locks=upstream.name if gateway.db.shared else "",
         upstream=upstream.name,
         sent_at_ms=gateway.clock.now_ms(),
     ):

@@ -13,6 +13,7 @@ from tests.support.clips import make_clip, make_image
 from tests.support.disks import small_disk
 from tests.support.live import Live, live_server
 from tests.support.postgres import fresh_database, running_postgres
+from tests.support.processes import Zygote, processes
 from tests.support.world import Installation, World, new_world, open_database
 
 
@@ -81,6 +82,13 @@ def png(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return make_image(
         tmp_path_factory.mktemp("png") / "picture.png", (40, 160, 90), (64, 48)
     ).read_bytes()
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """Something to start, kill and stop real server processes with."""
+    with processes() as made:
+        yield made
 
 
 @pytest.fixture

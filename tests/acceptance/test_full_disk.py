@@ -2,87 +2,86 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
-import httpx
-
-from reelgate.app.parts import open_gateway
-from reelgate.domain.money import MICRO_PER_USD
-from reelgate.flows.accounts import create_account, create_key
-from reelgate.flows.world import check_world
-from reelgate.settings_load import load_settings
+from tests.support.aftermath import CREDIT_MICRO, open_account, wrongs
 from tests.support.disks import fill
-from tests.support.nodes import Nodes, installation, until
+from tests.support.load import SMALL, Api, Request
+from tests.support.processes import Server, Zygote
+
+BODY = {**SMALL, "prompt": "a boat"}
+PRICE_USD = 0.05
 
 
-async def customer(nodes: Nodes) -> str:
-    async with open_gateway(load_settings(nodes.environment(), nodes.folder)) as gateway:
-        account = await create_account(gateway, "customer", 10 * MICRO_PER_USD)
-        return (await create_key(gateway, account.id)).secret
+def serve(zygote: Zygote, folder: Path, env: dict[str, str]) -> tuple[Server, Api]:
+    _, key = open_account(folder, **env)
+    server = zygote.serve(folder, **env)
+    assert server.url is not None
+    return server, Api(server.url, key)
 
 
-def world_of(nodes: Nodes) -> list[str]:
-    async def check() -> list[str]:
-        async with open_gateway(load_settings(nodes.environment(), nodes.folder)) as gateway:
-            return await check_world(gateway)
-
-    return asyncio.run(check())
-
-
-def client(url: str, key: str) -> httpx.Client:
-    headers = {"authorization": f"Bearer {key}"}
-    return httpx.Client(base_url=url, headers=headers, timeout=70, trust_env=False)
-
-
-BODY = {"model": "grok-imagine", "prompt": "a boat", "duration": 1}
-
-
-def test_a_finished_video_waits_for_room(small_disk_folder: Path, tmp_path: Path) -> None:
-    with installation(tmp_path / "one", REELGATE_MEDIA_URL=f"file://{small_disk_folder}") as nodes:
-        node = nodes.start()
-        key = asyncio.run(customer(nodes))
-        ballast = fill(small_disk_folder)
-        with client(node.url, key) as http:
-            task_id = http.post("/v1/videos", json=BODY).json()["id"]
-            until(lambda: "result could not be collected yet" in node.said(), 20)
-            assert http.get(f"/v1/videos/{task_id}").json()["status"] == "in_progress"
-            ready = http.get("/readyz")
-            assert ready.status_code == 503
-            assert "media" in ready.json()["parts"]
-            ballast.unlink()
-            task = http.get(f"/v1/videos/{task_id}", headers={"prefer": "wait=30"}).json()
-            assert task["status"] == "completed"
-            assert task["billing"]["cost"] == "0.05"
-        assert node.stop() == 0
-        assert world_of(nodes) == []
+def test_a_finished_video_waits_for_room(
+    zygote: Zygote, small_disk_folder: Path, tmp_path: Path
+) -> None:
+    env = {"REELGATE_MEDIA_URL": f"file://{small_disk_folder}"}
+    server, api = serve(zygote, tmp_path, env)
+    ballast = fill(small_disk_folder)
+    request = Request("a boat")
+    request.send(api)
+    server.said("result could not be collected yet")
+    assert api.task(request.task_id or "")["status"] == "in_progress"
+    ready = api.call("GET", "/readyz")
+    assert ready.status == 503
+    assert "media" in ready.body["parts"]
+    ballast.unlink()
+    task = api.ended(request.task_id or "", timeout_s=40)
+    assert task["status"] == "completed"
+    assert task["billing"]["cost"] == f"{PRICE_USD}"
+    assert server.stop() == 0
+    assert "Traceback" not in server.log()
+    assert wrongs(tmp_path, **env) == []
 
 
-def test_a_create_that_cannot_be_kept_is_refused(small_disk_folder: Path, tmp_path: Path) -> None:
-    database = f"sqlite:///{small_disk_folder / 'reelgate.sqlite3'}"
-    with installation(tmp_path / "one", REELGATE_DATABASE_URL=database) as nodes:
-        node = nodes.start()
-        key = asyncio.run(customer(nodes))
-        with client(node.url, key) as http:
-            ballast = fill(small_disk_folder)
-            # A page or two may be left in the log of the database: ask until it is full.
-            answers = [http.post("/v1/videos", json=BODY) for _ in range(40)]
-            refused = [answer for answer in answers if answer.status_code != 200]
-            assert refused
-            assert {answer.status_code for answer in refused} == {507}
-            assert refused[0].json()["error"]["code"] == "storage_full"
+def test_an_upload_that_can_not_be_kept_is_refused(
+    zygote: Zygote, small_disk_folder: Path, tmp_path: Path, png: bytes
+) -> None:
+    env = {"REELGATE_MEDIA_URL": f"file://{small_disk_folder}"}
+    server, api = serve(zygote, tmp_path, env)
+    ballast = fill(small_disk_folder)
+    request = Request("a boat", image=png)
+    body, headers = request.body()
+    refused = api.call("POST", "/v1/videos", body, **headers)
+    assert (refused.status, refused.body["error"]["code"]) == (507, "storage_full")
+    assert api.call("GET", "/v1/balance").body["held"] == "0.00"
+    ballast.unlink()
+    request.send(api)
+    assert api.ended(request.task_id or "")["status"] == "completed"
+    assert server.stop() == 0
+    assert wrongs(tmp_path, **env) == []
 
-            ballast.unlink()
-            for answer in answers:
-                if answer.status_code == 200:
-                    path = f"/v1/videos/{answer.json()['id']}"
-                    ended = http.get(path, headers={"prefer": "wait=30"}).json()
-                    assert ended["status"] == "completed"
-            accepted = len(answers) - len(refused)
-            assert len(http.get("/v1/videos?limit=100").json()["data"]) == accepted
-            balance = http.get("/v1/balance").json()
-            assert balance["held"] == "0.00"
-            assert balance["available"] == f"{10 - accepted * 0.05:.2f}"
-            assert http.post("/v1/videos", json=BODY).status_code == 200
-        assert node.stop() == 0
-        assert world_of(nodes) == []
+
+def test_a_create_that_can_not_be_kept_is_refused(
+    zygote: Zygote, small_disk_folder: Path, tmp_path: Path
+) -> None:
+    env = {"REELGATE_DATABASE_URL": f"sqlite:///{small_disk_folder / 'reelgate.db'}"}
+    server, api = serve(zygote, tmp_path, env)
+    ballast = fill(small_disk_folder)
+    # A page or two may be left in the log of the database: ask until it is full.
+    answers = [api.call("POST", "/v1/videos", BODY) for _ in range(40)]
+    refused = [answer for answer in answers if answer.status != 200]
+    assert {answer.status for answer in refused} == {507}
+    assert refused[0].body["error"]["code"] == "storage_full"
+    accepted = [answer.body["id"] for answer in answers if answer.status == 200]
+
+    ballast.unlink()
+    for task_id in accepted:
+        assert api.ended(task_id, timeout_s=40)["status"] == "completed"
+    assert len(api.call("GET", "/v1/videos?limit=100").body["data"]) == len(accepted)
+    balance = api.call("GET", "/v1/balance").body
+    assert balance["held"] == "0.00"
+    assert float(balance["available"]) == CREDIT_MICRO / 10**6 - len(accepted) * PRICE_USD
+    last = api.call("POST", "/v1/videos", BODY)
+    assert api.ended(last.body["id"])["status"] == "completed"
+    assert server.stop() == 0
+    assert "Traceback" not in server.log()
+    assert wrongs(tmp_path, **env) == []

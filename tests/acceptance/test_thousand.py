@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.thousand import run
-from tests.support.processes import processes
+from tests.support.processes import Zygote
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_tasks_survive_any_kill(
-    request: pytest.FixtureRequest, tmp_path: Path, database: str
+    request: pytest.FixtureRequest, zygote: Zygote, tmp_path: Path, database: str
 ) -> None:
     url = request.getfixturevalue("postgres_url") if database == "postgres" else None
-    with processes() as zygote:
-        outcome = run(zygote, tmp_path, count=60, kills=5, seed=20261122, database_url=url)
+    outcome = run(zygote, tmp_path, count=60, kills=5, seed=20261122, database_url=url)
     assert outcome.wrong == []
     assert outcome.ends.total() == 60
     assert outcome.ends["completed"] > 30

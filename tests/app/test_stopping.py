@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -58,7 +59,8 @@ class SlowUpstream:
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(data)
+                with contextlib.suppress(OSError):  # who asked may be gone
+                    self.wfile.write(data)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
                 """Keep stderr for the tests."""
@@ -118,7 +120,7 @@ def test_an_upstream_that_never_answers_does_not_hold_up_the_end(
     assert upstream.asked.wait(10)
     began = time.monotonic()
     assert server.stop() == 0
-    assert 0.9 < time.monotonic() - began < 4
+    assert 0.9 < time.monotonic() - began < 15  # the upstream would take a minute
     (task,) = all_tasks(tmp_path, SLOW_KEY="x")
     assert task.state is State.SENDING
     end_the_unclear_soon(tmp_path, SLOW_KEY="x")

@@ -1,4 +1,4 @@
-"""A zygote for real processes, and a furnished installation for them to begin with."""
+"""A furnished installation for processes to begin with."""
 
 from __future__ import annotations
 
@@ -13,13 +13,7 @@ from tests.support.aftermath import open_account
 from tests.support.clips import make_clip
 from tests.support.files import file_server
 from tests.support.load import SMALL, Api, Request, send_all
-from tests.support.processes import Zygote, processes
-
-
-@pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    with processes() as made:
-        yield made
+from tests.support.processes import Zygote
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ at one label, a client that sends what it has no answer for again, and a look at
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,6 @@ from tests.support.aftermath import (
 from tests.support.load import Api, NoAnswerError, Request, send_all
 from tests.support.processes import Zygote, until
 
-WALKS_AT_ONCE = 2
 CRASH_TIMEOUT_S = 20.0
 
 
@@ -127,33 +125,10 @@ def walk(zygote: Zygote, furnished: Furnished, folder: Path, label: str) -> Walk
     return Walked(code, server.log(), wrong + wrongs(folder))
 
 
-@pytest.fixture(scope="module")
-def walks(
-    request: pytest.FixtureRequest,
-    zygote: Zygote,
-    furnished: Furnished,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[dict[str, Future[Walked]]]:
-    """The walks of all labels that were asked for, two at a time."""
-    root = tmp_path_factory.mktemp("walks")
-    asked = [
-        item.callspec.params["label"]
-        for item in request.session.items
-        if item.fspath == request.node.fspath and hasattr(item, "callspec")
-    ]
-    with ThreadPoolExecutor(WALKS_AT_ONCE) as pool:
-        futures = {
-            label: pool.submit(walk, zygote, furnished, root / label, label) for label in asked
-        }
-        yield futures
-        for future in futures.values():
-            future.cancel()
-
-
 @pytest.mark.parametrize("label", CRASH_POINTS)
 def test_a_crash_loses_nothing_and_does_nothing_twice(
-    walks: dict[str, Future[Walked]], label: str
+    zygote: Zygote, furnished: Furnished, tmp_path: Path, label: str
 ) -> None:
-    walked = walks[label].result()
+    walked = walk(zygote, furnished, tmp_path / "walk", label)
     assert walked.code == -signal.SIGKILL, f"{label} was not reached:\n{walked.log[-3000:]}"
     assert not walked.wrong, "\n".join([*walked.wrong, walked.log[-3000:]])

@@ -99,6 +99,18 @@ async def test_a_waiter_that_goes_away_does_not_undo_what_is_written(db: Databas
     raise AssertionError("what had been handed over was not written")
 
 
+async def test_every_commit_of_sqlite_is_synced(sqlite_url: str) -> None:
+    """With less than FULL a power cut loses commits that were answered."""
+    db = open_database(sqlite_url)
+
+    def pragmas(tx: Writer) -> list[Any]:
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        return [tx.one(f"PRAGMA {name}") for name in names]
+
+    assert await db.write(pragmas) == [("wal",), (2,), (1,)]
+    await db.close()
+
+
 @pytest.mark.parametrize("how", ["read", "point"])
 async def test_readers_can_not_write(db: Database, how: str) -> None:
     who = await db.write(new_customer)

@@ -94,7 +94,7 @@ class Request:
 
     def send(self, api: Api) -> Answer:
         """Create, or find out what was created. Raises NoAnswerError."""
-        body, extra = self._body()
+        body, extra = self.body()
         answer = api.call("POST", "/v1/videos", body, Idempotency_Key=self.key, **extra)
         assert answer.status == 200, answer
         replayed = answer.headers.get("idempotent-replayed") == "true"
@@ -103,7 +103,8 @@ class Request:
         self.task_id = answer.body["id"]
         return answer
 
-    def _body(self) -> tuple[bytes | Mapping[str, Any], dict[str, str]]:
+    def body(self) -> tuple[bytes | Mapping[str, Any], dict[str, str]]:
+        """What is sent: a body, and the headers that go with it."""
         fields = {**SMALL, "prompt": self.prompt, **self.fields}
         fields = {name: value for name, value in fields.items() if value is not None}
         if self.image is None:

@@ -153,6 +153,22 @@ async def test_after_closing_there_is_a_word_for_it(database_url: str) -> None:
         await database.read(accounts.list_accounts)
 
 
+@pytest.mark.parametrize("pause_s", [0, 0.0002, 0.001, 0.003])
+def test_an_event_loop_may_end_in_mid_group(sqlite_url: str, pause_s: float) -> None:
+    database = open_database(sqlite_url)
+
+    async def leave() -> None:
+        for n in range(20):
+            left.add(asyncio.create_task(database.write(put(f"left {n}"))))
+        await asyncio.sleep(pause_s)
+
+    left: set[asyncio.Task[str]] = set()
+    asyncio.run(leave())
+    assert asyncio.run(database.write(put("after"))) == "here"
+    assert "after" in asyncio.run(names(database))
+    asyncio.run(database.close())
+
+
 # ---- a full disk (SQLite; the server's own is the server's business) ------------------------
 
 

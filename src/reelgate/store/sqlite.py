@@ -200,7 +200,7 @@ class SqliteDatabase:
             while self._jobs:
                 group: list[_Job] = []
                 try:
-                    await loop.run_in_executor(self._writer_thread, execute, "BEGIN IMMEDIATE")
+                    await loop.run_in_executor(self._writer_thread, self._begin)
                     group = self._next_group()
                     for job in group:
                         self._run_in_savepoint(job)
@@ -217,6 +217,11 @@ class SqliteDatabase:
                     job.tell()
         finally:
             self._committing = None
+
+    def _begin(self) -> None:
+        if self._writer.in_transaction:  # an event loop was closed in the middle of a group
+            self._writer.execute("ROLLBACK")
+        self._writer.execute("BEGIN IMMEDIATE")
 
     def _next_group(self) -> list[_Job]:
         return [self._jobs.popleft() for _ in range(min(len(self._jobs), self._group_max))]

@@ -45,13 +45,18 @@ _CONNECT = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-# Said outright, because a server may have another default.
-_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+# Said outright, because a server may have other defaults: what has committed is on its disk.
+_BEGIN = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; "
+    "SET LOCAL lock_timeout = '{}ms'"
+)
+_BEGIN_ALONE = _BEGIN.format(10_000)
 # Should groups wait for each other's locks crosswise all the same: the server would look for that
 # after a second only, and so long nobody waits in a group.
-_BEGIN_GROUP = f"{_BEGIN}; SET LOCAL lock_timeout = '250ms'; SAVEPOINT job"
+_BEGIN_GROUP = f"{_BEGIN.format(250)}; SAVEPOINT job"
 _NEXT_JOB = "RELEASE SAVEPOINT job; SAVEPOINT job"
-_CROSSWISE = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
+_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
+_CROSSWISE = (*_AGAIN, errors.LockNotAvailable)
 
 _Connection = psycopg.Connection[Row]
 _Result = tuple[Any, BaseException | None]
@@ -297,7 +302,7 @@ def _run_in_savepoint(connection: "_Connection", tx: PostgresTx, job: Job) -> _R
 
 def _commit_alone(connection: "_Connection", tx: PostgresTx, job: Job) -> _Result:
     for attempt in range(1, _ATTEMPTS_MAX + 1):
-        tx.run(_BEGIN)
+        connection.execute(_BEGIN_ALONE)
         committing = False
         try:
             value = job.fn(tx)
@@ -309,7 +314,7 @@ def _commit_alone(connection: "_Connection", tx: PostgresTx, job: Job) -> _Resul
                     return None, CommitUnknown(f"the connection broke during COMMIT: {error}")
                 raise
             tx.run("ROLLBACK")
-            if isinstance(error, _CROSSWISE) and attempt < _ATTEMPTS_MAX:
+            if isinstance(error, _AGAIN) and attempt < _ATTEMPTS_MAX:
                 continue
             return None, _translated(error)
         return value, None

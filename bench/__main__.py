@@ -52,8 +52,8 @@ def _measure(parts: list[str], folder: Path, options: argparse.Namespace) -> lis
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=_PARTS, metavar="PART")
-    parser.add_argument("--seconds", type=float, default=2.5, help="length of each load (2.5)")
-    parser.add_argument("--rounds", type=int, default=3, help="times that each load runs (3)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of each load (1.5)")
+    parser.add_argument("--rounds", type=int, default=5, help="times that each load runs (5)")
     parser.add_argument(
         "--in-flight", type=int, nargs="+", default=[100, 1_000, 5_000], help="lag: tasks at once"
     )

@@ -4,6 +4,7 @@ Every row that a task leaves behind is there (moves, ledger, settlement, event),
 weighs what it would weigh and `check_world` finds nothing wrong with it.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ _RESULT = (
     '"width":1280,"height":720,"frames":144}'
 )
 _BILL = '{"lines":[{"item":"video","quantity":1,"unit":"video","unit_price_micro":%d}]}'
-_FAILURE = '{"code":"generation_failed","message":"The upstream could not make this video."}'
+_FAILURE = '{"code":"task_failed","message":"The upstream could not make this video."}'
 _STEPS = ("queued", "sending", "running", "collecting", "completed")
 _STEPS_FAILED = ("queued", "sending", "running", "failed")
 
@@ -51,6 +52,7 @@ class Past:
     """Writes ended tasks of the account of a template: a queued task that was really made."""
 
     def __init__(self, path: Path, template_id: str) -> None:
+        self._path = path
         self._db = apsw.Connection(str(path))
         self._db.execute("PRAGMA synchronous=OFF")
         self._db.execute("PRAGMA cache_size=-262144")
@@ -77,6 +79,9 @@ class Past:
                 self._write_money(lives)
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
+        # Else the kernel would still be writing it out while the commits to be measured wait.
+        with self._path.open("r+b") as file:
+            os.fsync(file.fileno())
         return ids
 
     def _life(self, created_ms: int, number: int) -> _Life:
@@ -164,7 +169,7 @@ class Past:
             task["operation"],
             "xai",
             life.steps[-1],
-            "generation_failed" if life.failed else None,
+            "task_failed" if life.failed else None,
             life.created_ms,
             life.ended_ms,
             self._held,

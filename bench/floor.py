@@ -61,7 +61,8 @@ class _Floor:
     async def durable(self, call: Call) -> Answer:
         while (await call.receive()).get("more_body"):
             pass
-        await call.gateway.db.write(partial(_three_statements, number=next(self.numbers)))
+        write = partial(_three_statements, number=next(self.numbers))
+        await call.gateway.db.write(write, locks="acct_1")
         return Json(_ANSWER)
 
     def routes(self) -> tuple[Route, ...]:

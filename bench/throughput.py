@@ -1,7 +1,8 @@
 """Creates and polls per second, beside their floors: one load after the other, round and round.
 
 All servers run the whole time; one at a time is under load. Each figure is the median of its
-rounds, so that a machine that is now faster and now slower is so to all of them.
+rounds, and each ratio the median of the ratios within a round, so that a machine that is now
+faster and now slower is so to both sides of a comparison.
 """
 
 import subprocess
@@ -61,7 +62,9 @@ class Load:
         return median(report.per_second for report in self.reports)
 
     def of(self, other: "Load") -> float:
-        return self.per_second / other.per_second
+        """This load's rate as a share of another's."""
+        pairs = zip(self.reports, other.reports, strict=True)
+        return median(mine.per_second / its.per_second for mine, its in pairs)
 
     def row(self, **more: float) -> Row:
         cells = {

@@ -15,6 +15,7 @@ from reelgate.domain.task import Result, State, Task
 from reelgate.flows import cancel as cancelling
 from reelgate.flows import sources
 from reelgate.flows.settle import Ending, failed, settle
+from reelgate.media.disk import DiskStore
 from reelgate.providers.base import Accepted, Done, Failed, Pending, SubmitAnswer, Verdict
 from reelgate.store import key_usage, ledger, tasks
 from reelgate.store.database import Writer
@@ -84,6 +85,19 @@ async def test_an_end_that_could_not_be_recorded_is_recorded_later_and_nobody_as
     assert task.state is State.COMPLETED
     assert refusals == 0
     assert (len(world.provider.polls), len(world.provider.fetches)) == (1, 1)
+
+
+async def test_an_input_that_can_not_be_removed_spoils_no_end(
+    world: World, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(self: DiskStore, key: str) -> bool:
+        raise StoreError(f"{key} is stuck")
+
+    monkeypatch.setattr(DiskStore, "delete", fail)
+    done = await world.live(await world.submit(image=picture(png)))
+    assert done.state is State.COMPLETED
+    cancelled = await cancelling.cancel(world.gateway, await world.submit(image=picture(png)))
+    assert cancelled.state is State.CANCELLED
 
 
 # ---- a hold that grows while its task is being ended ----------------------------------------

@@ -18,7 +18,7 @@ from reelgate.store import postgres as postgres_module
 from reelgate.store.database import CHANGED, WAKE, CommitUnknown, Writer
 from reelgate.store.postgres import PostgresDatabase
 from tests.store.conftest import NOW_MS, Customer, new_customer
-from tests.support.postgres import NOT_DURABLE, restartable_postgres
+from tests.support.postgres import restartable_postgres
 from tests.support.proxy import Cut, Proxy, proxied
 
 SOON_S = 10.0
@@ -198,9 +198,8 @@ async def test_groups_that_lock_crosswise_do_not_wait_for_the_deadlock_detector(
 
 
 async def test_what_has_committed_is_on_the_servers_disk(postgres_url: str) -> None:
-    """Whatever the server does by default; this one does not."""
-    assert "synchronous_commit" in NOT_DURABLE
-    db = PostgresDatabase(postgres_url, threads=1)
+    """Whatever the server does by default."""
+    db = PostgresDatabase(f"{postgres_url}?options=-csynchronous_commit%3Doff", threads=1)
     show = partial(_show, name="synchronous_commit")
     assert await db.read(lambda tx: tx.one("SHOW synchronous_commit")) == ("off",)
     assert await db.write(show) == "on"

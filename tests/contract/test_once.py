@@ -226,3 +226,24 @@ def test_a_made_task_says_that_it_must_not_be_sent_again(either: Live) -> None:
         assert answer.status_code == 200
         assert answer.headers["x-should-retry"] == "false"
         json.loads(answer.content)
+
+
+@pytest.mark.parametrize("headers", [{"idempotency-key": "k"}, {"x-stainless-retry-count": "1"}])
+def test_a_replay_finds_its_task_though_its_source_is_gone(
+    either: Live, headers: dict[str, str]
+) -> None:
+    account = either.account()
+    source = account.made(prompt=f"a source {headers}")["id"]
+    body = {"prompt": "[sandbox:refuse]", "video": {"id": source}}
+    first = account.http.post("/v1/videos/edits", json=body, headers=headers)
+    assert first.status_code == 200, first.text
+    assert account.http.delete(f"/v1/videos/{source}").status_code == 200
+    again = account.http.post("/v1/videos/edits", json=body, headers=headers)
+    assert again.json().get("id") == first.json()["id"], again.text
+    assert again.headers["idempotent-replayed"] == "true"
+    check_refusal(account.http.post("/v1/videos/edits", json=body), 404, "task_not_found", "video")
+    other = {**body, "prompt": "[sandbox:refuse] another"}
+    check_refusal(
+        account.http.post("/v1/videos/edits", json=other, headers=headers),
+        404, "task_not_found", "video",
+    )  # fmt: skip

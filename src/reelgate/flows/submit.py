@@ -19,7 +19,7 @@ from reelgate.domain.task import State, Task
 from reelgate.flows import inputs, key_limits
 from reelgate.flows.gateway import Caller, Gateway
 from reelgate.store import idempotency, key_usage, ledger, tasks
-from reelgate.store.database import WAKE, CommitUnknown, Writer
+from reelgate.store.database import WAKE, CommitUnknown, Reader, Writer
 
 # An unclear COMMIT is asked about for these seconds before its request is answered.
 _DOUBT_PAUSES_S = (0, 1, 2, 3)
@@ -73,7 +73,13 @@ async def submit(
     Raises Refusal, and StorageFull or StoreUnavailable when it can't be made durable; then
     nothing is held.
     """
-    priced = await price(gateway, caller, draft, problems)
+    readable = not problems
+    try:
+        priced = await price(gateway, caller, draft, problems)
+    except Refusal:
+        if readable and (earlier := await _made_before(gateway, caller, draft, repeatable)):
+            return Submitted(earlier, replayed=True)
+        raise
     task = _new_task(gateway, caller, gateway.models[draft.model], priced, request_id)
     crash_point("submit.before_inputs")
     task = await inputs.store(gateway, task, draft)
@@ -92,6 +98,29 @@ async def submit(
     else:
         gateway.watch.work()
     return made
+
+
+async def _made_before(
+    gateway: Gateway, caller: Caller, draft: Draft, repeatable: Repeatable
+) -> Task | None:
+    """The task of a request that would be refused by now: its source may have gone since."""
+    key, account_id = repeatable.idempotency_key, caller.account_id
+    if key is None and not repeatable.retry_count:
+        return None
+    try:
+        digest = check(draft, gateway.models[draft.model]).digest()
+    except Refusal:
+        return None
+
+    def find(tx: Reader) -> Task | None:
+        if key is None:
+            return tasks.find_repeat(tx, account_id, digest, gateway.clock.now_ms())
+        claimed = idempotency.find(tx, account_id, key)
+        if claimed is None or claimed.order_digest != digest:
+            return None
+        return tasks.get(tx, claimed.task_id)
+
+    return await gateway.db.read(find)
 
 
 async def _commit(

@@ -78,21 +78,19 @@ def data_uri(path: Path, mime: str) -> str:
 def test_every_operation_with_every_kind_of_input(chain: Chain) -> None:
     """Uploads, data URIs, links and earlier results; the sums are the contract's, by hand."""
     source = chain.front.made(prompt="the source", duration=2)
-    png, mp4 = chain.folder / "red.png", chain.folder / "one.mp4"
+    png, mp4 = chain.folder / "red.png", chain.folder / "two.mp4"
     edit = {"duration": None, "operation": "edit_video"}
     bodies: dict[str, tuple[dict[str, Any], str]] = {
         "text": ({}, "0.05"),
         "text, large": ({"size": "1280x720"}, "0.07"),
-        "picture by link": ({"image": f"{chain.inputs}/red.png"}, "0.052"),
         "picture by data": ({"image": data_uri(png, "image/png"), "size": "720p"}, "0.072"),
         "pictures": (
             {"images": [f"{chain.inputs}/green.jpg", data_uri(png, "image/png")]},
             "0.054",
         ),
         "edit by link": ({**edit, "video": f"{chain.inputs}/one.mp4"}, "0.06"),
-        "edit by data": ({**edit, "video": data_uri(mp4, "video/mp4")}, "0.06"),
         "edit of a result": ({**edit, "video": {"id": source["id"]}}, "0.12"),
-        "extend by link": ({"video": f"{chain.inputs}/two.mp4", "duration": 2}, "0.12"),
+        "extend by data": ({"video": data_uri(mp4, "video/mp4"), "duration": 2}, "0.12"),
         "extend a result": ({"video": {"id": source["id"]}, "duration": 2}, "0.12"),
     }
     with ThreadPoolExecutor(len(bodies) + 2) as pool:
@@ -104,7 +102,7 @@ def test_every_operation_with_every_kind_of_input(chain: Chain) -> None:
             prompt: pool.submit(uploaded, chain.front, prompt, name, path)
             for prompt, name, path in (
                 ("picture by upload", "image", png),
-                ("edit by upload", "video", mp4),
+                ("edit by upload", "video", chain.folder / "one.mp4"),
             )
         }
         made = {prompt: task.result() for prompt, task in (waiting | uploads).items()}

@@ -313,6 +313,7 @@ SILENT: Mapping[str, Fault] = {
 }
 
 
+@pytest.mark.parametrize("kind", ["xai", "reelgate"])
 async def test_silence_is_waited_for_so_long_and_no_longer(
     kind: str, sqlite_url: str, tmp_path: Path, film: bytes
 ) -> None:
@@ -491,6 +492,7 @@ async def test_every_verdict_ends_a_task(
         assert up.spare.jobs == []
 
 
+@pytest.mark.parametrize("kind", ["xai", "reelgate"])
 async def test_at_the_deadline_there_is_a_last_poll(
     kind: str, sqlite_url: str, tmp_path: Path, film: bytes
 ) -> None:

@@ -240,5 +240,5 @@ def test_a_balance_says_what_is_held(either: Live) -> None:
     assert account.http.get("/v1/balance").json() == {
         "object": "balance", "currency": "USD", "available": "0.90", "held": "0.10",
     }  # fmt: skip
-    account.http.post(f"/v1/videos/{task['id']}/cancel")
+    account.cancelled(task["id"])
     assert account.http.get("/v1/balance").json()["available"] == "1.00"

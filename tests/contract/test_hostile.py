@@ -325,4 +325,4 @@ def test_a_wait_is_as_long_as_the_operator_allows(strict: Live) -> None:
     task = account.create(prompt="[sandbox:slow=600]")
     answer = account.http.get(f"/v1/videos/{task['id']}", headers={"prefer": "wait=60"}, timeout=9)
     assert answer.json()["status"] in {"queued", "in_progress"}
-    account.http.post(f"/v1/videos/{task['id']}/cancel")
+    account.cancelled(task["id"])

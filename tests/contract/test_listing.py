@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -112,7 +113,7 @@ def test_pages_stay_right_while_tasks_are_added(either: Live) -> None:
         helpers = [pool.submit(add, n) for n in range(2)]
         try:
             while not added:
-                pass
+                time.sleep(0.01)
             newest_first = [i for one in pages(account, limit=3, order="desc") for i in ids_of(one)]
             oldest_first = list[str]()
             for one in pages(account, limit=7, order="asc"):

@@ -16,7 +16,7 @@ from tests.support.live import Account, Live
 FAILING: dict[str, Any] = {
     "model": "grok-imagine", "prompt": "[sandbox:refuse]", "duration": 1,
 }  # fmt: skip
-SLOW = {**FAILING, "prompt": "[sandbox:slow=0.6][sandbox:fail]"}
+SLOW = {**FAILING, "prompt": "[sandbox:slow=600]"}
 
 
 def post(account: Account, body: Any, **headers: str) -> httpx.Response:
@@ -34,7 +34,7 @@ def test_the_same_key_finds_the_same_task(either: Live) -> None:
     assert again.headers["idempotent-replayed"] == "true"
     assert again.json()["id"] == first.json()["id"]
     assert account.balance() == ("99.95", "0.05")
-    account.ended(first.json()["id"])
+    account.cancelled(first.json()["id"])
     late = post(account, SLOW, idempotency_key=key)
     assert late.json()["status"] == "failed"  # the task as it is now
     assert len(account.tasks()) == 1
@@ -114,6 +114,7 @@ def test_a_replay_needs_no_funds(either: Live) -> None:
     assert account.balance() == ("0.00", "0.05")
     assert post(account, SLOW, idempotency_key=key).json()["id"] == first.json()["id"]
     check_refusal(post(account, SLOW), 402, "insufficient_balance")
+    account.cancelled(first.json()["id"])
 
 
 async def _at_once(live: Live, account: Account, headers: dict[str, str], count: int) -> Any:

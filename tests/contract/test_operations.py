@@ -292,8 +292,8 @@ def test_results_can_be_edited_extended_and_remixed(live: Live) -> None:
 
 
 def test_a_task_without_a_video_is_no_source(api: Account) -> None:
-    pending = api.create(prompt="[sandbox:fail][sandbox:slow=1]")
-    for status in ("queued|in_progress", "failed"):
+    pending = api.create(prompt="[sandbox:slow=600]")
+    for status, then in (("queued|in_progress", api.cancelled), ("failed", api.ended)):
         answer = api.http.post(
             "/v1/videos/edits", json={"prompt": "x", "video": {"id": pending["id"]}}
         )
@@ -301,7 +301,7 @@ def test_a_task_without_a_video_is_no_source(api: Account) -> None:
         assert (answer.status_code, error["param"]) == (400, "video"), error
         assert any(word in error["message"] for word in status.split("|")), error
         assert "completed" in error["message"]
-        api.ended(pending["id"])
+        then(pending["id"])
     assert api.balance() == ("100.00", "0.00")
 
 

@@ -22,7 +22,7 @@ from tests.support.world import World
 
 T = TypeVar("T")
 WAITERS = 1_000
-SLOW = "[sandbox:slow=0.3][sandbox:fail]"
+SLOW, ENDLESS = "[sandbox:slow=0.3][sandbox:fail]", "[sandbox:slow=600]"
 
 
 # ---- hints --------------------------------------------------------------------------------
@@ -30,14 +30,15 @@ SLOW = "[sandbox:slow=0.3][sandbox:fail]"
 
 def test_a_pending_answer_says_when_to_ask_again(api: Account) -> None:
     answer = api.http.post(
-        "/v1/videos", json={"model": "grok-imagine", "prompt": SLOW, "duration": 1}
+        "/v1/videos", json={"model": "grok-imagine", "prompt": ENDLESS, "duration": 1}
     )
     path = f"/v1/videos/{answer.json()['id']}"
     for pending in (answer, api.http.get(path), api.http.get(path)):
         after_ms = int(pending.headers["openai-poll-after-ms"])
         assert 2_000 <= after_ms <= 5_000
         assert int(pending.headers["retry-after"]) * 1000 >= after_ms
-    ended = api.http.get(path, headers={"prefer": "wait=30"})
+    api.cancelled(answer.json()["id"])
+    ended = api.http.get(path)
     assert ended.json()["status"] == "failed"
     assert "openai-poll-after-ms" not in ended.headers
     assert "retry-after" not in ended.headers
@@ -61,29 +62,29 @@ def test_a_held_answer_is_the_end(api: Account, prefer: str) -> None:
     began = time.monotonic()
     answer = api.http.get(f"/v1/videos/{task['id']}", headers={"prefer": prefer})
     assert answer.json()["status"] == "failed"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
 
 
 def test_a_held_answer_comes_when_its_time_is_over(api: Account) -> None:
-    task = api.create(prompt="[sandbox:slow=600]")
+    task = api.create(prompt=ENDLESS)
     began = time.monotonic()
     answer = api.http.get(f"/v1/videos/{task['id']}", headers={"prefer": "wait=1"})
-    assert 0.9 < time.monotonic() - began < 5
+    assert 0.9 < time.monotonic() - began < 20
     assert answer.json()["status"] in {"queued", "in_progress"}
     assert "openai-poll-after-ms" in answer.headers
-    api.http.post(f"/v1/videos/{task['id']}/cancel")
+    api.cancelled(task["id"])
 
 
 @pytest.mark.parametrize(
     "prefer", ["wait=0", "wait=soon", "await=9", "wait=-1", "", "return=minimal"]
 )
 def test_what_is_no_wait_is_not_waited_for(api: Account, prefer: str) -> None:
-    task = api.create(prompt="[sandbox:slow=600]")
+    task = api.create(prompt=ENDLESS)
     began = time.monotonic()
     answer = api.http.get(f"/v1/videos/{task['id']}", headers={"prefer": prefer})
     assert answer.json()["status"] in {"queued", "in_progress"}
-    assert time.monotonic() - began < 0.9
-    api.http.post(f"/v1/videos/{task['id']}/cancel")
+    assert time.monotonic() - began < 8
+    api.cancelled(task["id"])
 
 
 # ---- events -------------------------------------------------------------------------------
@@ -137,9 +138,10 @@ def test_a_stream_tells_a_whole_life(either: Live) -> None:
 
 def test_a_stream_goes_on_where_it_broke_off(either: Live) -> None:
     account = either.account()
-    task = account.create(prompt=SLOW)
+    task = account.create(prompt=ENDLESS)
     with account.http.stream("GET", f"/v1/videos/{task['id']}/events") as answer:
         first = next(events(answer.iter_lines()))
+    account.cancelled(task["id"])
     assert first.kind in {"queued", "in_progress"}
     rest = stream(account, task["id"], last=first.id)
     assert all(event.id > first.id for event in rest)

@@ -67,10 +67,20 @@ class Account:
 
     def ended(self, task_id: str) -> dict[str, Any]:
         """The task when it has ended."""
-        answer = self.http.get(f"/v1/videos/{task_id}", headers={"prefer": f"wait={WAIT_S}"})
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            answer = self.http.get(f"/v1/videos/{task_id}", headers={"prefer": f"wait={WAIT_S}"})
+            assert answer.status_code == 200, answer.text
+            task: dict[str, Any] = answer.json()
+            if task["status"] in {"completed", "failed"}:
+                return task
+            assert time.monotonic() < deadline, task
+
+    def cancelled(self, task_id: str) -> dict[str, Any]:
+        """The task, cancelled: the end of a `[sandbox:slow=600]` that has done its service."""
+        answer = self.http.post(f"/v1/videos/{task_id}/cancel")
         assert answer.status_code == 200, answer.text
         task: dict[str, Any] = answer.json()
-        assert task["status"] in {"completed", "failed"}, task
         return task
 
     def made(self, **fields: Any) -> dict[str, Any]:

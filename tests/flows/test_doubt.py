@@ -6,7 +6,9 @@ the same: one task, one hold, one job, one settlement.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,11 +24,12 @@ from reelgate.store.database import CommitUnknown
 from reelgate.store.postgres import PostgresDatabase
 from tests.support.postgres import fresh_database
 from tests.support.proxy import Cut, Proxy, proxied
-from tests.support.world import Installation, World, new_world, picture
+from tests.support.world import Installation, TakenError, World, new_world, picture
 
 # Commits of a plain life: submit, lease, claim, pace, sending, running, collecting, end.
 COMMITS = 8
 STEPS_MAX = 60
+OVER_S = 10
 PAID = [("hold", 100_000), ("capture", 100_000)]
 
 
@@ -82,10 +85,17 @@ async def live(world: World, task: Task) -> Task:
 
 
 async def claim(world: World, task: Task) -> Drive:
-    """A claim that may have happened is undone first: the worker lets go of what it forgot."""
+    """A claim that may have happened is undone first: the worker lets go of what it forgot.
+
+    The server may need a moment to see that a connection, and its transaction, is over.
+    """
     worker_id = world.worker_id
-    await world.gateway.db.write(lambda tx: tasks.let_go(tx, worker_id, [task.id]))
-    return await world.claim(task)
+    async with asyncio.timeout(OVER_S):
+        while True:
+            await world.gateway.db.write(lambda tx: tasks.let_go(tx, worker_id, [task.id]))
+            with suppress(TakenError):
+                return await world.claim(task)
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("cut", Cut)

@@ -39,6 +39,10 @@ CREDIT_MICRO = 100 * MICRO_PER_USD
 STEPS_MAX = 400
 
 
+class TakenError(AssertionError):
+    """A task that was to be claimed is leased, or locked by a transaction that is still open."""
+
+
 @dataclass(frozen=True, slots=True)
 class Installation:
     """A database and a folder for bytes, shared by the tests of a module."""
@@ -118,7 +122,7 @@ class World:
             mine = [other for other in found if other.id == task.id]
             if mine:
                 return mine[0]
-        raise AssertionError(f"{task.id} can't be claimed")
+        raise TakenError(f"{task.id} can't be claimed")
 
     async def step(self, task: Task) -> int | None:
         """One step of a task that is in hand."""

@@ -202,8 +202,10 @@ class SqliteDatabase:
                 try:
                     await loop.run_in_executor(self._writer_thread, self._begin)
                     group = self._next_group()
-                    for job in group:
-                        self._run_in_savepoint(job)
+                    if not self._run_all(group):
+                        await loop.run_in_executor(self._writer_thread, self._begin)
+                        for job in group:
+                            self._run_in_savepoint(job)
                     await loop.run_in_executor(self._writer_thread, execute, "COMMIT")
                 except Exception as error:  # noqa: BLE001 - each waiter is told what happened
                     with contextlib.suppress(apsw.Error):  # it may have rolled back by itself
@@ -219,21 +221,38 @@ class SqliteDatabase:
             self._committing = None
 
     def _begin(self) -> None:
-        if self._writer.in_transaction:  # an event loop was closed in the middle of a group
+        if self._writer.in_transaction:  # begun before, and not to be kept
             self._writer.execute("ROLLBACK")
         self._writer.execute("BEGIN IMMEDIATE")
 
     def _next_group(self) -> list[_Job]:
         return [self._jobs.popleft() for _ in range(min(len(self._jobs), self._group_max))]
 
+    def _run_all(self, group: list[_Job]) -> bool:
+        """Run a group as one; False when one has failed after it had written.
+
+        Savepoints would copy every page that a job touches, and hardly a job fails.
+        """
+        for job in group:
+            written = self._writer.total_changes()
+            self._run(job)
+            if job.error is not None and self._writer.total_changes() != written:
+                return False
+        return True
+
     def _run_in_savepoint(self, job: _Job) -> None:
         execute = self._writer.execute
         execute("SAVEPOINT job")
+        self._run(job)
+        if job.error is not None:
+            execute("ROLLBACK TO job")
+        execute("RELEASE job")
+
+    def _run(self, job: _Job) -> None:
+        job.error = None
         try:
             job.value = job.fn(self._writer_tx)
         except (apsw.FullError, apsw.IOError, apsw.BusyError):
             raise  # SQLite may have rolled the whole group back
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits for this job
-            execute("ROLLBACK TO job")
             job.error = _translated(error)
-        execute("RELEASE job")

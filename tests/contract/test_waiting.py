@@ -162,6 +162,17 @@ def test_nothing_more_is_to_come_after_the_end(either: Live) -> None:
     assert (answer.status_code, answer.content) == (204, b"")
 
 
+def test_head_does_not_wait_for_events(api: Account) -> None:
+    task = api.create(prompt=ENDLESS)
+    answer = api.http.head(f"/v1/videos/{task['id']}/events")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    began = time.monotonic()
+    assert api.http.get("/v1/models").status_code == 200  # on the same connection
+    assert time.monotonic() - began < 8
+    api.cancelled(task["id"])
+
+
 @pytest.mark.parametrize("last", ["x", "-1", "9" * 30, ""])
 def test_a_strange_last_event_id_is_none(api: Account, last: str) -> None:
     task = api.ended(api.create(prompt="[sandbox:fail]")["id"])

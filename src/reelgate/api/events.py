@@ -34,6 +34,8 @@ async def events(call: Call) -> Answer:
     seen = int(last) if last.isascii() and last.isdecimal() and len(last) < 19 else -1
     if task.ended and seen >= task.revision:
         return Response(status_code=204, headers=_HEADERS)  # or it would come back for ever
+    if call.scope["method"] == "HEAD":
+        return Response(headers=_HEADERS, media_type="text/event-stream")
     return StreamingResponse(
         _stream(call, task, seen), headers=_HEADERS, media_type="text/event-stream"
     )

@@ -51,9 +51,9 @@ def _measure(parts: list[str], folder: Path, options: argparse.Namespace) -> lis
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=_PARTS, metavar="PART")
+    parser.add_argument("parts", nargs="*", type=_part, metavar="PART")
     parser.add_argument("--seconds", type=float, default=1.5, help="length of each load (1.5)")
-    parser.add_argument("--rounds", type=int, default=5, help="times that each load runs (5)")
+    parser.add_argument("--rounds", type=int, default=4, help="times that each load runs (4)")
     parser.add_argument(
         "--in-flight", type=int, nargs="+", default=[100, 1_000, 5_000], help="lag: tasks at once"
     )
@@ -61,6 +61,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="where the databases go (out)")
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser.parse_args()
+
+
+def _part(name: str) -> str:
+    if name not in _PARTS:
+        raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(_PARTS)}")
+    return name
 
 
 def _machine() -> str:

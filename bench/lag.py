@@ -7,6 +7,7 @@ gateway is a real one with its worker, the upstream a process of its own, all on
 import http.client
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from reelgate.domain.model import Operation
 from tests.support.clips import make_clip
 
 _KEY_VARIABLE = "BENCH_UPSTREAM_KEY"
-_LARGE = 5_000
+_SMALL, _LARGE = 1_000, 5_000
 _SUBMITTERS = 16
 _QUIET_S = 10
 _LAG_OVER_POLL_S_MAX = 1.0
@@ -97,7 +98,8 @@ class _Lags:
 def measure(folder: Path, in_flight: list[int], ending_s: int) -> list[Section]:
     """Every task ends within `ending_s`, evenly; the books are checked after each."""
     film = make_clip(folder / "film.mp4", frames=24, size=(848, 480))
-    found = [_lags(folder, film, count, ending_s) for count in in_flight]
+    found = [*_small(folder, film, in_flight, ending_s)]
+    found += [_lags(folder, film, count, ending_s) for count in in_flight if count > _SMALL]
     notes = (
         f"jobs end evenly over {ending_s} s; the film has {film.stat().st_size // 1024} KiB",
         "the gateway is killed and started again before the jobs end",
@@ -106,23 +108,30 @@ def measure(folder: Path, in_flight: list[int], ending_s: int) -> list[Section]:
     return [Section("Completion lag", [lags.row() for lags in found], bars, notes)]
 
 
+def _small(folder: Path, film: Path, in_flight: list[int], ending_s: int) -> list[_Lags]:
+    """Those that leave the machine idle run at the same time."""
+    counts = [count for count in in_flight if count <= _SMALL]
+    with ThreadPoolExecutor() as threads:
+        return list(threads.map(lambda count: _lags(folder, film, count, ending_s), counts))
+
+
 def _lags(folder: Path, film: Path, count: int, ending_s: int) -> _Lags:
     data = folder / f"lag-{count}"
     data.mkdir()
     plain = servers.environment(data)
-    with servers.running("upstream", folder, ["bench.upstream", str(film)], plain) as upstream:
+    with servers.running("upstream", data, ["bench.upstream", str(film)], plain) as upstream:
         config = data / "reelgate.toml"
         config.write_text(_CONFIG.format(port=upstream.port, variable=_KEY_VARIABLE))
         env = servers.environment(data, CONFIG=config, WORKER_CONCURRENCY=6_000)
         env[_KEY_VARIABLE] = "xai-key"
         customer = fixture.new_customer(env)
         books = _Books(data / "reelgate.sqlite3")
-        with servers.reelgate("lag", folder, env) as server:
+        with servers.reelgate("first", data, env) as server:
             _submit(server, customer.key, count)
             _until(lambda: books.running() == count)
             server.process.kill()
         _ask(upstream, "POST", "/mark")
-        with servers.reelgate("lag-again", folder, env) as server:
+        with servers.reelgate("again", data, env) as server:
             lags = _observe(books, upstream, server, count, ending_s)
         if broken := fixture.broken_invariants(env):
             raise RuntimeError(f"{count} in flight: afterwards {broken}")

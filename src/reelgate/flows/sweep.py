@@ -13,6 +13,7 @@ from reelgate.store.database import Reader
 
 log = logging.getLogger("reelgate.sweep")
 
+_FORGET_BATCH = 500
 _PURGE_BATCH = 100
 _EXPIRE_BATCH = 500
 _LOOK_BATCH = 500
@@ -54,22 +55,28 @@ async def tidy_upstreams(gateway: Gateway) -> int:
 async def purge_expired(gateway: Gateway) -> int:
     """Remove the bytes of results past their time; returns how many."""
     now_ms = gateway.clock.now_ms()
-    due = await gateway.db.read(lambda tx: tasks.to_purge(tx, now_ms, _PURGE_BATCH))
-    for task in due:
-        crash_point("sweep.before_purge")
-        # The row first: bytes that nobody misses are the janitor's, a row without bytes a fault.
-        await gateway.db.write(partial(tasks.mark_purged, task_id=task.id, now_ms=now_ms))
-        crash_point("sweep.after_purge")
-        if task.result is not None:
-            await pictures.remove_all(gateway, task.result.key)
-        gateway.watch.changed(task.id)
-    return len(due)
+    purged = 0
+    while due := await gateway.db.read(lambda tx: tasks.to_purge(tx, now_ms, _PURGE_BATCH)):
+        for task in due:
+            crash_point("sweep.before_purge")
+            # The row first: bytes without a row are the janitor's, a row without bytes a fault.
+            await gateway.db.write(partial(tasks.mark_purged, task_id=task.id, now_ms=now_ms))
+            crash_point("sweep.after_purge")
+            if task.result is not None:
+                await pictures.remove_all(gateway, task.result.key)
+            gateway.watch.changed(task.id)
+        purged += len(due)
+    return purged
 
 
 async def forget_idempotency_keys(gateway: Gateway) -> int:
     """Drop idempotency keys past their time; returns how many."""
     before_ms = gateway.clock.now_ms() - gateway.policy.idempotency_ttl_ms
-    return await gateway.db.write(lambda tx: idempotency.forget_older(tx, before_ms))
+    forget = partial(idempotency.forget_older, before_ms=before_ms, limit=_FORGET_BATCH)
+    forgotten = 0
+    while count := await gateway.db.write(forget):  # in pieces: others want to write too
+        forgotten += count
+    return forgotten
 
 
 async def remove_orphans(gateway: Gateway) -> int:

@@ -34,6 +34,10 @@ def find(tx: Reader, account_id: str, key: str) -> Claimed | None:
     return Claimed(row[0], row[1]) if row else None
 
 
-def forget_older(tx: Writer, before_ms: int) -> int:
-    """Drop keys past their time; returns how many."""
-    return tx.run("DELETE FROM idempotency WHERE created_at_ms < ?", (before_ms,))
+def forget_older(tx: Writer, before_ms: int, limit: int) -> int:
+    """Drop up to `limit` keys past their time; returns how many."""
+    return tx.run(
+        "DELETE FROM idempotency WHERE (account_id, idempotency_key) IN ("
+        "SELECT account_id, idempotency_key FROM idempotency WHERE created_at_ms < ? LIMIT ?)",
+        (before_ms, limit),
+    )

@@ -1,7 +1,9 @@
 """One process of a race for money: `python -m tests.money.racers JOB` with the rest on stdin.
 
-The parent writes one line of JSON to say what to race for, reads `ready`, and writes one more line
-to start all processes at the same moment. What each racer got comes back as one line of JSON.
+The parent writes one line of JSON to say what to race for, and starts all processes at the same
+moment: each says `ready` and waits for a line, once to begin and once more after its racers' first
+turn, so that none is done before another has begun. What each racer got comes back as one line of
+JSON.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from reelgate.store import accounts, tasks
 from tests.support.world import MODEL, open_database
 
 BYTES = b"a film"
+LINES_UP = 2
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,11 @@ async def spend(race: Race, gateway: Gateway) -> list[dict[str, Any]]:
     assert key is not None
     caller = Caller(key.account_id or "", key)
 
-    async def client(number: int) -> list[dict[str, Any]]:
-        chance, got = random.Random(race.seed * 1_000 + number), list[dict[str, Any]]()
-        for _ in range(race.turns):
+    chances = [random.Random(race.seed * 1_000 + number) for number in range(race.racers)]
+
+    async def client(number: int, turns: int) -> list[dict[str, Any]]:
+        chance, got = chances[number], list[dict[str, Any]]()
+        for _ in range(turns):
             tier, seconds = chance.choice(["480p", "720p"]), chance.randint(1, 15)
             price = seconds * {"480p": 50_000, "720p": 70_000}[tier]
             draft = Draft(MODEL, prompt="p", seconds=seconds, size=tier)
@@ -83,7 +88,9 @@ async def spend(race: Race, gateway: Gateway) -> list[dict[str, Any]]:
             got.append({"node": race.seed, "micro": price, "code": code})
         return got
 
-    return await _all(client, race.racers)
+    first = await _all(partial(client, turns=1), race.racers)
+    _line_up()
+    return first + await _all(partial(client, turns=race.turns - 1), race.racers)
 
 
 async def end(race: Race, gateway: Gateway) -> list[dict[str, Any]]:
@@ -100,6 +107,7 @@ async def end(race: Race, gateway: Gateway) -> list[dict[str, Any]]:
                 got.append({"id": task.id, "micro": ending.bill.total_micro})
         return got
 
+    _line_up()
     return await _all(settler, race.racers)
 
 
@@ -133,10 +141,11 @@ def run(job: str, races: list[Race]) -> list[dict[str, Any]]:
         ]
         for child, race in zip(children, races, strict=True):
             _tell(child, json.dumps(vars(race)))
-        for child in children:
-            assert child.stdout is not None and child.stdout.readline() == "ready\n"
-        for child in children:
-            _tell(child, "go")
+        for _ in range(LINES_UP):
+            for child in children:
+                assert child.stdout is not None and child.stdout.readline() == "ready\n"
+            for child in children:
+                _tell(child, "go")
         got = [json.loads(child.communicate()[0]) for child in children]
         assert [child.returncode for child in children] == [0] * len(children)
         return [one for each in got for one in each]
@@ -148,11 +157,16 @@ def _tell(child: subprocess.Popen[str], line: str) -> None:
     child.stdin.flush()
 
 
+def _line_up() -> None:
+    """Go on when all processes have come this far."""
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+
 async def _main(job: str) -> None:
     race = Race(**json.loads(sys.stdin.readline()))
     gateway = race.gateway()
-    print("ready", flush=True)
-    sys.stdin.readline()
+    _line_up()
     got = await {"spend": spend, "end": end}[job](race, gateway)
     print(json.dumps(got), flush=True)
     await gateway.db.close()

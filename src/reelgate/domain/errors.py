@@ -3,9 +3,14 @@
 ReelgateError
 ├── Refusal            an API request that can't be served as asked; carries a contract code
 ├── OperatorError      a set-up that can't work; one clear line, shown at start or by the CLI
-└── StoreError         the database or the media store failed
-    ├── StorageFull        no room to make something durable
-    └── StoreUnavailable   can't be reached or is overloaded; nothing was written
+├── StoreError         the database or the media store failed
+│   ├── StorageFull        no room to make something durable
+│   ├── StoreUnavailable   can't be reached or is overloaded; nothing was written
+│   │   └── CommitUnknown      it broke during COMMIT: it may have happened (store/database.py)
+│   └── ConstraintBroken   a statement against the schema (store/database.py)
+├── NetError           an outgoing request that failed; drawn in net/errors.py
+├── BadMedia           bytes that are not the media they should be (media/facts.py)
+└── the sandbox's own  BadInput, BadScript, BadRecord, … (providers/sandbox/)
 """
 
 from collections.abc import Mapping
